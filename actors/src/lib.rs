@@ -1,1 +1,2 @@
-//! placeholder while the workspace is being laid out
+//! The pure domain and the actor runtime over the ports.
+pub mod domain;
