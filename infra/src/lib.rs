@@ -1,1 +1,3 @@
-//! placeholder while the workspace is being laid out
+//! Adapters behind the ports, configuration, and what the program `switchyard` does.
+
+pub mod sqlite;

@@ -1,1 +1,26 @@
-fn main(){}
+//! The binary `loadtest`: the table on stdout, progress on stderr, the verdict as exit code.
+
+use std::process::ExitCode;
+
+use clap::Parser;
+use loadtest::cli::Cli;
+
+#[tokio::main(flavor = "current_thread")]
+async fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let report = match loadtest::run(&cli.scenario).await {
+        Ok(report) => report,
+        Err(error) => {
+            eprintln!("loadtest: {error}");
+            return ExitCode::from(error.exit_code());
+        }
+    };
+    print!("{}", report.table());
+    if report.is_met() {
+        return ExitCode::SUCCESS;
+    }
+    for verdict in report.slo.iter().filter(|verdict| !verdict.met) {
+        eprintln!("loadtest: not met: {}, measured {}", verdict.objective, verdict.measured);
+    }
+    ExitCode::FAILURE
+}

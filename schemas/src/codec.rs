@@ -273,6 +273,23 @@ pub fn to_confluent(single_object: &[u8], id: u32) -> Vec<u8> {
     bytes
 }
 
+/// A digest of who asks and what, by which a command id under another meaning is known (R8).
+/// The first eight bytes of a SHA-256 over the principal and the body's Avro form.
+pub fn fingerprint(command: &Command) -> Result<i64, CodecError> {
+    use sha2::Digest as _;
+    let bare = Command {
+        id: crate::CommandId::derived(""),
+        roles: Vec::new(),
+        at: crate::Timestamp::default(),
+        expect: None,
+        ..command.clone()
+    };
+    let digest = sha2::Sha256::digest(encode_command(&bare)?);
+    let mut bytes = [0; 8];
+    bytes.copy_from_slice(&digest[..8]);
+    Ok(i64::from_be_bytes(bytes))
+}
+
 /// Writes a command for `<kind>.commands`.
 pub fn encode_command(command: &Command) -> Result<Vec<u8>, CodecError> {
     fn write<B: Serialize + AvroSchemaComponent>(
@@ -283,6 +300,7 @@ pub fn encode_command(command: &Command) -> Result<Vec<u8>, CodecError> {
         newest(Subject::Command(kind)).encode(&CommandWire {
             key: command.key.clone(),
             command_id: command.id,
+            tenant: command.tenant.clone(),
             principal: command.principal.clone(),
             roles: command.roles.clone(),
             at: command.at,
@@ -308,6 +326,7 @@ pub fn decode_command(kind: Kind, bytes: &[u8], ids: &SchemaIds) -> Result<Comma
         Ok(Command {
             key: wire.key,
             id: wire.command_id,
+            tenant: wire.tenant,
             principal: wire.principal,
             roles: wire.roles,
             at: wire.at,

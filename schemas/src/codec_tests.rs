@@ -16,6 +16,7 @@ fn command(kind: Kind, body: serde_json::Value) -> Command {
     Command {
         key: format!("main/{kind}:1").parse().unwrap(),
         id: crate::CommandId::derived("a"),
+        tenant: "main".parse().unwrap(),
         principal: "user:ada".parse().unwrap(),
         roles: vec!["admin".into()],
         at: crate::Timestamp::from_millis(1_764_579_600_000),

@@ -4,7 +4,7 @@ use apache_avro::AvroSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CommandId, EntityKey, Kind, Principal, Seq, Timestamp, board::BoardCommand,
+    CommandId, EntityKey, Kind, Principal, Seq, TenantId, Timestamp, board::BoardCommand,
     event::EventCommand, room::RoomCommand,
 };
 
@@ -47,6 +47,8 @@ pub struct Command {
     pub key: EntityKey,
     /// The idempotency key (R8).
     pub id: CommandId,
+    /// The tenant that the principal belongs to; in another tenant it sees nothing (R14).
+    pub tenant: TenantId,
     /// Who asks.
     pub principal: Principal,
     /// The roles in the tenant that the principal's token carries; `admin` may do everything.
@@ -66,6 +68,7 @@ pub struct Command {
 pub(crate) struct CommandWire<B: apache_avro::AvroSchemaComponent> {
     pub(crate) key: EntityKey,
     pub(crate) command_id: CommandId,
+    pub(crate) tenant: TenantId,
     pub(crate) principal: Principal,
     pub(crate) roles: Vec<String>,
     pub(crate) at: Timestamp,

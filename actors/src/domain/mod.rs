@@ -6,7 +6,7 @@ pub mod access;
 pub mod board;
 pub mod entity;
 pub mod event;
-pub mod memory;
+pub mod recent;
 pub mod room;
 
 use schemas::{CommandId, Principal, Seq, Timestamp};

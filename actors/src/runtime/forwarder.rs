@@ -1,0 +1,204 @@
+//! Moves partners' records from `partner.<name>` to `<kind>.commands`. Tenant and principal come
+//! from the partner's registration; a record without a command id gets one derived from its
+//! place, so that moving it twice has no second effect (R8).
+
+use std::{collections::HashSet, time::Duration};
+
+use bytes::Bytes;
+use schemas::{
+    Command, CommandId, EntityId, EntityKey, Kind, Principal, Rejection, TenantId, UserName,
+    codec::{self, PartnerRecord, SchemaIds},
+    json,
+};
+use serde::Deserialize;
+use tokio::time::sleep;
+
+use super::{partition::Ports, partitioner::partition_of};
+use crate::ports::{
+    LogError, NewRecord, Record, StoreError, StoreWrite, Topic, TopicPartition,
+};
+
+/// The pause after a failure.
+const PAUSE: Duration = Duration::from_millis(500);
+
+/// A partner, as the configuration registers it.
+#[derive(Debug, Clone)]
+pub struct Partner {
+    /// The name in `partner.<name>`.
+    pub name: UserName,
+    /// The tenant that its commands go to.
+    pub tenant: TenantId,
+    /// The kinds it may write to; empty means all.
+    pub kinds: HashSet<Kind>,
+    /// The commands it may send, by type; empty means all.
+    pub commands: HashSet<String>,
+}
+
+/// A partner's record as JSON.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct JsonRecord {
+    #[serde(default)]
+    command_id: Option<CommandId>,
+    #[serde(default)]
+    #[expect(dead_code, reason = "checked to be a time; decisions use the forwarder's clock")]
+    at: Option<schemas::Timestamp>,
+    #[serde(default)]
+    expect: Option<schemas::Seq>,
+    body: serde_json::Value,
+}
+
+/// Reads a partner's record in any of its forms.
+///
+/// # Errors
+/// A rejection that names what is wrong, for `dlq` and for the produce endpoint.
+pub fn read_partner_record(
+    partner: &Partner,
+    key: &[u8],
+    value: &[u8],
+    ids: &SchemaIds,
+) -> Result<(EntityId, PartnerRecord), Rejection> {
+    let entity: EntityId = std::str::from_utf8(key)
+        .ok()
+        .and_then(|key| key.parse().ok())
+        .ok_or_else(|| Rejection::field("key", "must be kind:id, such as board:42"))?;
+    let kind = entity.kind();
+    let record = if value.first() == Some(&b'{') {
+        let value: serde_json::Value = serde_json::from_slice(value)
+            .map_err(|error| Rejection::field("value", error.to_string()))?;
+        let name = value["body"]["type"].as_str().map(str::to_owned);
+        let record: JsonRecord = json::from_value(value)?;
+        let body = json::body_from_value(kind, record.body)?;
+        if let Some(name) = name.filter(|name| !partner.may_send(name)) {
+            return Err(Rejection::field("body.type", format!("{name} is not allowed here")));
+        }
+        PartnerRecord { command_id: record.command_id, expect: record.expect, body }
+    } else {
+        codec::decode_partner(value, ids)
+            .map_err(|error| Rejection::field("value", error.to_string()))?
+    };
+    if record.body.kind() != kind {
+        let reason = format!("{entity} takes no commands of a {}", record.body.kind());
+        return Err(Rejection::field("key", reason));
+    }
+    if !partner.kinds.is_empty() && !partner.kinds.contains(&kind) {
+        return Err(Rejection::field("key", format!("{kind} is not allowed here")));
+    }
+    Ok((entity, record))
+}
+
+impl Partner {
+    fn may_send(&self, command: &str) -> bool {
+        self.commands.is_empty() || self.commands.contains(command)
+    }
+}
+
+/// Forwards one partner's records until the task is dropped.
+pub async fn forward(partner: Partner, ports: Ports) {
+    loop {
+        if let Err(error) = run(&partner, &ports).await {
+            let topic = Topic::Partner(partner.name.clone());
+            tracing::warn!(%topic, %error, "forwarding starts anew");
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+#[derive(Debug, thiserror::Error)]
+enum ForwardError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+async fn run(partner: &Partner, ports: &Ports) -> Result<(), ForwardError> {
+    let of = TopicPartition::new(Topic::Partner(partner.name.clone()), 0);
+    let place = checkpoint_key(&partner.name);
+    let mut checkpoint = ports.store.partition(Kind::Board, place).await?.checkpoint;
+    let mut tail = ports.log.tail(&of, checkpoint.offset).await?;
+    loop {
+        let records = tail.next().await?;
+        let mut appends = Vec::with_capacity(records.len());
+        for record in &records {
+            appends.push(move_record(partner, ports, &of, record));
+        }
+        for append in appends {
+            append.await?;
+        }
+        let Some(last) = records.last() else { continue };
+        let mut next = checkpoint;
+        next.offset = last.offset + 1;
+        ports
+            .store
+            .commit(StoreWrite {
+                kind: Kind::Board,
+                partition: place,
+                expected: checkpoint,
+                next,
+                journal: Vec::new(),
+                listing: Vec::new(),
+                timers: std::collections::BTreeMap::new(),
+                snapshots: Vec::new(),
+            })
+            .await?;
+        checkpoint = next;
+    }
+}
+
+/// Forwarders keep their places among the checkpoints, under negative partition numbers that
+/// follow from the partner's name.
+fn checkpoint_key(name: &UserName) -> i32 {
+    -1 - partition_of(name.as_str().as_bytes(), i32::MAX)
+}
+
+fn move_record(
+    partner: &Partner,
+    ports: &Ports,
+    of: &TopicPartition,
+    record: &Record,
+) -> futures_util::future::BoxFuture<'static, Result<schemas::Offset, LogError>> {
+    let read = read_partner_record(partner, &record.key, &record.value, &SchemaIds::default());
+    let (reason, encoded) = match read {
+        Err(rejection) => (rejection.reason, None),
+        Ok((entity, read)) => {
+            let place = format!("{of}/{}", record.offset);
+            let command = Command {
+                key: EntityKey::new(partner.tenant.clone(), entity),
+                id: read.command_id.unwrap_or_else(|| CommandId::derived(&place)),
+                tenant: partner.tenant.clone(),
+                principal: Principal::Partner(partner.name.clone()),
+                roles: Vec::new(),
+                at: ports.clock.now(),
+                expect: read.expect,
+                body: read.body,
+            };
+            match codec::encode_command(&command) {
+                Ok(value) => (String::new(), Some((command.key, value))),
+                Err(error) => (error.to_string(), None),
+            }
+        }
+    };
+    if let Some((key, value)) = encoded {
+        let topic = Topic::Commands(key.entity.kind());
+        let key = key.to_string();
+        let partition = partition_of(key.as_bytes(), ports.log.partitions(&topic));
+        let record = NewRecord { key: key.into(), value: value.into(), headers: Vec::new() };
+        return ports.log.append(&TopicPartition::new(topic, partition), record);
+    }
+    tracing::warn!(topic = %of.topic, offset = record.offset, reason, "a record goes to dlq");
+    let headers = [
+        ("topic", of.topic.to_string()),
+        ("partition", of.partition.to_string()),
+        ("offset", record.offset.to_string()),
+        ("reason", reason),
+        ("time", ports.clock.now().to_string()),
+    ];
+    let headers = headers.map(|(name, text)| (name.to_owned(), Bytes::from(text)));
+    let record = NewRecord {
+        key: record.key.clone(),
+        value: record.value.clone(),
+        headers: headers.into_iter().collect(),
+    };
+    ports.log.append(&TopicPartition::new(Topic::Dlq, 0), record)
+}

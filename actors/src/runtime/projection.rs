@@ -1,0 +1,80 @@
+//! The task that runs a [`Projector`]: reads outcomes, commits steps, writes snapshots when due.
+
+use std::{sync::Arc, time::Duration};
+
+use schemas::Kind;
+use tokio::time::sleep;
+
+use super::{guards::Guards, partition::Ports, projector::Projector, replica::FoldError};
+use crate::ports::{LogError, Record, StoreError, Topic, TopicPartition};
+
+/// The pause after a failure, so that a store that is away is not asked in a tight loop.
+const PAUSE: Duration = Duration::from_millis(200);
+/// Snapshots written in one transaction.
+const SNAPSHOTS: usize = 32;
+/// Records projected in one transaction.
+const RECORDS: usize = 2_048;
+
+#[derive(Debug, thiserror::Error)]
+enum ProjectionError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error(transparent)]
+    Fold(#[from] FoldError),
+}
+
+/// Projects one partition until the task is dropped. Failures are logged and tried again from
+/// the store's checkpoint.
+pub async fn project(kind: Kind, partition: i32, ports: Ports, guards: Arc<Guards>) {
+    loop {
+        let stopped = run(kind, partition, &ports, &guards).await;
+        if let Err(error) = stopped {
+            tracing::warn!(topic = %Topic::Outcomes(kind), partition, %error, "projection starts anew");
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn run(
+    kind: Kind,
+    partition: i32,
+    ports: &Ports,
+    guards: &Arc<Guards>,
+) -> Result<(), ProjectionError> {
+    let start = ports.store.partition(kind, partition).await?.checkpoint;
+    let of = TopicPartition::new(Topic::Outcomes(kind), partition);
+    let mut tail = ports.log.tail(&of, start.offset).await?;
+    let mut projector = Projector::new(kind, partition, start, guards.clone());
+    loop {
+        let mut records = tail.next().await?;
+        gather(&mut tail, &mut records).await?;
+        let write = projector.step(&records);
+        ports.store.commit(write).await?;
+        let due = projector.due();
+        for keys in due.chunks(SNAPSHOTS) {
+            let mut loaded = Vec::with_capacity(keys.len());
+            for key in keys {
+                loaded.push((key.clone(), ports.store.load(key, partition).await?));
+            }
+            let write = projector.snapshots(loaded)?;
+            ports.store.commit(write).await?;
+        }
+    }
+}
+
+/// Adds what has come meanwhile, so that a projector that is behind writes large steps.
+async fn gather(
+    tail: &mut Box<dyn crate::ports::Tail>,
+    records: &mut Vec<Record>,
+) -> Result<(), LogError> {
+    while records.len() < RECORDS {
+        tokio::select! {
+            biased;
+            more = tail.next() => records.extend(more?),
+            () = tokio::task::yield_now() => return Ok(()),
+        }
+    }
+    Ok(())
+}

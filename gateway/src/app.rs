@@ -1,0 +1,199 @@
+//! What every handler of a gateway shares.
+
+use std::{
+    net::IpAddr,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
+    time::Duration,
+};
+
+use actors::runtime::node::Node;
+use schemas::{Code, TenantId, UserName};
+
+use crate::{
+    auth::{Identity, KeyError, Verifier},
+    config::GatewayConfig,
+    http::produce::Replays,
+    hub::{Hub, ShardGauge},
+    limits::Keyed,
+    metrics::Metrics,
+    problem::Problem,
+};
+
+/// The shared state of a gateway. Cheap to clone.
+#[derive(Clone)]
+pub struct App(Arc<Shared>);
+
+struct Shared {
+    config: GatewayConfig,
+    verifier: Verifier,
+    hub: Hub,
+    node: Option<Arc<Node>>,
+    commands: Keyed<(TenantId, String)>,
+    anonymous: Keyed<IpAddr>,
+    sockets: AtomicU32,
+    draining: AtomicBool,
+    metrics: Metrics,
+    replays: Replays,
+    shards: Vec<Arc<ShardGauge>>,
+}
+
+/// One of the sockets that a node may have; given back when dropped.
+pub struct SocketPermit(App);
+
+impl Drop for SocketPermit {
+    fn drop(&mut self) {
+        self.0.0.sockets.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl App {
+    /// Puts the shared state together. `node` is this process's runtime, if it has one.
+    ///
+    /// # Errors
+    /// If a key of the configuration cannot be used.
+    pub fn new(
+        config: GatewayConfig,
+        hub: Hub,
+        node: Option<Arc<Node>>,
+        shards: usize,
+    ) -> Result<Self, KeyError> {
+        let verifier = Verifier::new(&config)?;
+        let limits = config.limits;
+        let minute = Duration::from_secs(60);
+        Ok(Self(Arc::new(Shared {
+            commands: Keyed::new(limits.commands_per_minute, minute, "commands"),
+            anonymous: Keyed::new(limits.anonymous_requests, 15 * minute, "requests without a token"),
+            config,
+            verifier,
+            hub,
+            node,
+            sockets: AtomicU32::new(0),
+            draining: AtomicBool::new(false),
+            metrics: Metrics::default(),
+            replays: Replays::default(),
+            shards: (0..shards).map(|_| Arc::default()).collect(),
+        })))
+    }
+
+    /// What the gateway was told.
+    pub fn config(&self) -> &GatewayConfig {
+        &self.0.config
+    }
+
+    /// Verifies tokens.
+    pub fn verifier(&self) -> &Verifier {
+        &self.0.verifier
+    }
+
+    /// The way to the entities.
+    pub fn hub(&self) -> &Hub {
+        &self.0.hub
+    }
+
+    /// This process's owners, if it has any.
+    pub fn node(&self) -> Option<&Node> {
+        self.0.node.as_deref()
+    }
+
+    /// Counters.
+    pub fn metrics(&self) -> &Metrics {
+        &self.0.metrics
+    }
+
+    /// Signatures that were seen.
+    pub fn replays(&self) -> &Replays {
+        &self.0.replays
+    }
+
+    /// Every shard's counters.
+    pub fn shards(&self) -> &[Arc<ShardGauge>] {
+        &self.0.shards
+    }
+
+    /// Takes one of the user's commands.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub fn limit_commands(&self, identity: &Identity) -> Result<(), Problem> {
+        let result =
+            self.0.commands.take(&(identity.tenant.clone(), identity.principal.to_string()));
+        result.inspect_err(|_| self.0.metrics.limited("commands"))
+    }
+
+    /// Takes one of the address's requests without a token.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub fn limit_anonymous(&self, address: IpAddr) -> Result<(), Problem> {
+        let result = self.0.anonymous.take(&address);
+        result.inspect_err(|_| self.0.metrics.limited("anonymous_requests"))
+    }
+
+    /// Takes one of the node's sockets.
+    ///
+    /// # Errors
+    /// `unavailable` when all are taken.
+    pub fn take_socket(&self) -> Result<SocketPermit, Problem> {
+        let before = self.0.sockets.fetch_add(1, Ordering::Relaxed);
+        let permit = SocketPermit(self.clone());
+        let most = self.0.config.limits.connections;
+        if most > 0 && before >= most {
+            self.0.metrics.limited("connections");
+            let problem = Problem::new(Code::Unavailable, "this node has no connection to spare");
+            return Err(problem.with_retry_after(5.0));
+        }
+        Ok(permit)
+    }
+
+    /// Not ready from now on.
+    pub fn start_draining(&self) {
+        self.0.draining.store(true, Ordering::SeqCst);
+    }
+
+    /// Whether the node is about to stop.
+    pub fn is_draining(&self) -> bool {
+        self.0.draining.load(Ordering::SeqCst)
+    }
+
+    /// Whether every partition decides and every tail has caught up.
+    pub async fn is_ready(&self) -> bool {
+        if self.is_draining() {
+            return false;
+        }
+        let owning = match self.node() {
+            Some(node) => node.is_ready().await,
+            None => true,
+        };
+        owning && self.0.hub.gauges().all(|(_, _, gauge)| gauge.position.load(Ordering::Relaxed) >= 0)
+    }
+
+    /// Forgets what limits no one any more; called once in a while.
+    pub fn tidy(&self) {
+        self.0.commands.tidy();
+        self.0.anonymous.tidy();
+        self.0.replays.tidy(self.0.hub.ports().clock.now());
+    }
+
+    /// Whether a browser may come from this origin.
+    pub fn allows_origin(&self, origin: &str, host: Option<&str>) -> bool {
+        let own = host.is_some_and(|host| {
+            origin.strip_prefix("http://").or_else(|| origin.strip_prefix("https://")) == Some(host)
+        });
+        own || self.0.config.origins.iter().any(|allowed| allowed == "*" || allowed == origin)
+    }
+
+    /// A user for whom the page or a script in development wants a token.
+    ///
+    /// # Errors
+    /// `not_found` outside development, `unavailable` if it cannot be signed.
+    pub fn development_token(&self, user: &UserName, tenant: &TenantId) -> Result<String, Problem> {
+        let gone = || Problem::new(Code::NotFound, "there is no such path");
+        let secret = self.0.config.development_secret.as_deref().ok_or_else(gone)?;
+        let expires = self.0.hub.ports().clock.now().plus_millis(12 * 60 * 60 * 1_000);
+        crate::auth::issue(secret, &self.0.config.audience, user, tenant, Vec::new(), expires)
+            .map_err(|error| Problem::new(Code::Unavailable, error.to_string()))
+    }
+}

@@ -1,0 +1,190 @@
+//! Tokens: who asks, from a JWT (RFC 7519).
+
+use std::sync::Arc;
+
+use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use schemas::{EntityId, EntityKey, Principal, TenantId, Timestamp, UserName};
+use serde::{Deserialize, Serialize};
+
+use crate::config::{GatewayConfig, TokenKey};
+
+/// Clock skew that is forgiven, in seconds.
+const LEEWAY: u64 = 5;
+
+/// A right that a token is narrowed to.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Capability {
+    /// An entity, or a prefix that ends in `*`: `room:*`.
+    pub entity: String,
+    /// The operations: `join`, `command`, `signal`, `history`.
+    pub ops: Vec<String>,
+}
+
+#[derive(Debug, Serialize, Deserialize)]
+struct Claims {
+    sub: String,
+    #[serde(default)]
+    tenant: Option<String>,
+    exp: i64,
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    roles: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    caps: Option<Vec<Capability>>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    aud: Option<serde_json::Value>,
+}
+
+/// Whoever a token names.
+#[derive(Debug, Clone)]
+pub struct Identity {
+    /// Their tenant.
+    pub tenant: TenantId,
+    /// Who.
+    pub principal: Principal,
+    /// Their roles in the tenant.
+    pub roles: Vec<String>,
+    /// What the token is narrowed to; nothing means everything.
+    pub capabilities: Option<Vec<Capability>>,
+    /// When the token ends.
+    pub expires: Timestamp,
+}
+
+impl Identity {
+    /// Whether they administer their tenant.
+    pub fn is_admin(&self) -> bool {
+        self.roles.iter().any(|role| role == "admin")
+    }
+
+    /// An entity of their own tenant, which is all they can name (R14).
+    pub fn key(&self, entity: EntityId) -> EntityKey {
+        EntityKey::new(self.tenant.clone(), entity)
+    }
+
+    /// Whether the token lets them do `op` at `entity`. A shortcut: rights are in `decide`.
+    pub fn may(&self, op: &str, entity: &EntityId) -> bool {
+        let Some(capabilities) = &self.capabilities else { return true };
+        let entity = entity.to_string();
+        capabilities.iter().any(|capability| {
+            let fits = match capability.entity.strip_suffix('*') {
+                Some(prefix) => entity.starts_with(prefix),
+                None => capability.entity == entity,
+            };
+            fits && capability.ops.iter().any(|allowed| allowed == op || allowed == "*")
+        })
+    }
+}
+
+/// Why a token does not hold; told to whoever sent it.
+#[derive(Debug, Clone, thiserror::Error)]
+#[error("the token does not hold: {0}")]
+pub struct TokenError(String);
+
+/// Why the keys cannot be used; told at start.
+#[derive(Debug, thiserror::Error)]
+#[error("auth key {path}: {reason}")]
+pub struct KeyError {
+    path: String,
+    reason: String,
+}
+
+/// Verifies tokens.
+#[derive(Clone)]
+pub struct Verifier {
+    keys: Arc<Vec<(DecodingKey, Validation)>>,
+}
+
+impl Verifier {
+    /// Reads the keys.
+    ///
+    /// # Errors
+    /// If a key file cannot be read or holds no key.
+    pub fn new(config: &GatewayConfig) -> Result<Self, KeyError> {
+        let mut keys = Vec::new();
+        for key in &config.token_keys {
+            match key {
+                TokenKey::Secret(secret) => {
+                    let key = DecodingKey::from_secret(secret);
+                    keys.push((key, validation(Algorithm::HS256, &config.audience)));
+                }
+                TokenKey::PublicKey(path) => {
+                    let failed = |reason: String| KeyError { path: path.display().to_string(), reason };
+                    let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
+                    let (key, algorithm) = public_key(&pem)
+                        .ok_or_else(|| failed("is no RSA, EC or Ed25519 public key".into()))?;
+                    keys.push((key, validation(algorithm, &config.audience)));
+                }
+            }
+        }
+        Ok(Self { keys: Arc::new(keys) })
+    }
+
+    /// Whom the token names.
+    ///
+    /// # Errors
+    /// If it is malformed, forged, expired, for another audience, or names nobody.
+    pub fn verify(&self, token: &str) -> Result<Identity, TokenError> {
+        let mut reason = "no key fits".to_owned();
+        for (key, validation) in self.keys.iter() {
+            match decode::<Claims>(token, key, validation) {
+                Ok(data) => return identity(data.claims),
+                Err(error) => reason = error.to_string(),
+            }
+        }
+        Err(TokenError(reason))
+    }
+}
+
+fn public_key(pem: &[u8]) -> Option<(DecodingKey, Algorithm)> {
+    let rsa = DecodingKey::from_rsa_pem(pem).map(|key| (key, Algorithm::RS256));
+    let ec = || DecodingKey::from_ec_pem(pem).map(|key| (key, Algorithm::ES256));
+    let ed = || DecodingKey::from_ed_pem(pem).map(|key| (key, Algorithm::EdDSA));
+    rsa.or_else(|_| ec()).or_else(|_| ed()).ok()
+}
+
+fn validation(algorithm: Algorithm, audience: &str) -> Validation {
+    let mut validation = Validation::new(algorithm);
+    validation.leeway = LEEWAY;
+    validation.validate_nbf = true;
+    validation.set_audience(&[audience]);
+    validation.set_required_spec_claims(&["exp", "sub"]);
+    validation
+}
+
+fn identity(claims: Claims) -> Result<Identity, TokenError> {
+    let user: UserName =
+        claims.sub.parse().map_err(|error| TokenError(format!("claim sub: {error}")))?;
+    let tenant = claims.tenant.as_deref().unwrap_or("main");
+    let tenant = tenant.parse().map_err(|error| TokenError(format!("claim tenant: {error}")))?;
+    Ok(Identity {
+        tenant,
+        principal: Principal::User(user),
+        roles: claims.roles,
+        capabilities: claims.caps,
+        expires: Timestamp::from_millis(claims.exp.saturating_mul(1_000)),
+    })
+}
+
+/// Makes a token: for development and for the command line.
+///
+/// # Errors
+/// If the secret cannot sign.
+pub fn issue(
+    secret: &[u8],
+    audience: &str,
+    user: &UserName,
+    tenant: &TenantId,
+    roles: Vec<String>,
+    expires: Timestamp,
+) -> Result<String, TokenError> {
+    let claims = Claims {
+        sub: user.to_string(),
+        tenant: Some(tenant.to_string()),
+        exp: expires.as_millis() / 1_000,
+        roles,
+        caps: None,
+        aud: Some(audience.into()),
+    };
+    encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret))
+        .map_err(|error| TokenError(error.to_string()))
+}

@@ -1,0 +1,191 @@
+//! Health for people, orchestrators and Prometheus.
+
+use std::{sync::atomic::Ordering, time::Instant};
+
+use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
+use actors::{
+    ports::{Topic, TopicPartition},
+    runtime::owner::Phase,
+};
+use schemas::{Code, Kind, TenantId, UserName};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::{json_body, json_response};
+use crate::{app::App, metrics, problem::Problem};
+
+/// A tail this many outcomes behind the log is unwell.
+const LAGGING: i64 = 10_000;
+
+pub(super) fn routes(config: &mut web::ServiceConfig) {
+    config
+        .route("/health", web::get().to(health))
+        .route("/live", web::get().to(live))
+        .route("/ready", web::get().to(ready))
+        .route("/metrics", web::get().to(metrics_text))
+        .route("/dev/token", web::post().to(development_token));
+}
+
+async fn live() -> HttpResponse {
+    json_response(StatusCode::OK, None, r#"{"status":"live"}"#)
+}
+
+async fn ready(app: web::Data<App>) -> HttpResponse {
+    if app.is_ready().await {
+        json_response(StatusCode::OK, None, r#"{"status":"ready"}"#)
+    } else {
+        let reason = if app.is_draining() { "draining" } else { "starting" };
+        let body = json!({"status": "not ready", "reason": reason}).to_string();
+        json_response(StatusCode::SERVICE_UNAVAILABLE, None, body)
+    }
+}
+
+async fn metrics_text(app: web::Data<App>) -> HttpResponse {
+    HttpResponse::Ok()
+        .content_type("application/openmetrics-text; version=1.0.0; charset=utf-8")
+        .body(metrics::render(&app).await)
+}
+
+/// How one service is.
+struct Service {
+    name: &'static str,
+    state: State,
+    details: Value,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+enum State {
+    Healthy,
+    Degraded,
+    Unhealthy,
+}
+
+impl State {
+    fn as_str(self) -> &'static str {
+        match self {
+            Self::Healthy => "healthy",
+            Self::Degraded => "degraded",
+            Self::Unhealthy => "unhealthy",
+        }
+    }
+}
+
+async fn health(app: web::Data<App>) -> HttpResponse {
+    let services = [log(&app).await, store(&app).await, owners(&app).await, fan_out(&app).await];
+    let worst = services.iter().map(|service| service.state).max().unwrap_or(State::Healthy);
+    let named: serde_json::Map<String, Value> = services
+        .into_iter()
+        .map(|service| {
+            let mut details = service.details;
+            details["state"] = service.state.as_str().into();
+            (service.name.to_owned(), details)
+        })
+        .collect();
+    let status = match worst {
+        State::Healthy | State::Degraded => StatusCode::OK,
+        State::Unhealthy => StatusCode::SERVICE_UNAVAILABLE,
+    };
+    let body = json!({
+        "status": worst.as_str(),
+        "node": app.config().node,
+        "version": env!("CARGO_PKG_VERSION"),
+        "draining": app.is_draining(),
+        "services": named,
+    });
+    json_response(status, None, body.to_string())
+}
+
+fn millis_since(started: Instant) -> f64 {
+    (started.elapsed().as_secs_f64() * 1e6).round() / 1e3
+}
+
+async fn log(app: &App) -> Service {
+    let started = Instant::now();
+    let of = TopicPartition::new(Topic::Outcomes(Kind::Board), 0);
+    let result = app.hub().ports().log.bounds(&of).await;
+    let mut details = json!({"latencyMs": millis_since(started)});
+    let state = match result {
+        Ok(_) => State::Healthy,
+        Err(error) => {
+            details["reason"] = error.to_string().into();
+            State::Unhealthy
+        }
+    };
+    Service { name: "log", state, details }
+}
+
+async fn store(app: &App) -> Service {
+    let started = Instant::now();
+    let result = app.hub().ports().store.partition(Kind::Board, 0).await;
+    let mut details = json!({"latencyMs": millis_since(started)});
+    let state = match result {
+        Ok(_) => State::Healthy,
+        Err(error) => {
+            details["reason"] = error.to_string().into();
+            State::Unhealthy
+        }
+    };
+    let lag: usize =
+        app.hub().gauges().map(|(_, _, gauge)| gauge.ahead.load(Ordering::Relaxed)).sum();
+    details["lag"] = lag.into();
+    Service { name: "store", state, details }
+}
+
+async fn owners(app: &App) -> Service {
+    let Some(node) = app.node() else {
+        return Service { name: "owners", state: State::Healthy, details: json!({}) };
+    };
+    let status = node.status().await;
+    let deciding = |phase: &Phase| matches!(phase, Phase::Deciding { .. });
+    let all = !status.is_empty() && status.iter().all(|one| deciding(&one.phase));
+    let partitions: Vec<_> = status
+        .iter()
+        .map(|one| {
+            json!({
+                "kind": one.kind, "partition": one.partition,
+                "epoch": one.position.epoch, "offset": one.position.offset,
+                "deciding": deciding(&one.phase), "entities": one.entities,
+            })
+        })
+        .collect();
+    let state = if all { State::Healthy } else { State::Unhealthy };
+    Service { name: "owners", state, details: json!({"partitions": partitions}) }
+}
+
+/// Fan-out is well while every tail keeps up with the log.
+async fn fan_out(app: &App) -> Service {
+    let mut lag = 0;
+    for (kind, partition, gauge) in app.hub().gauges() {
+        let of = TopicPartition::new(Topic::Outcomes(kind), partition);
+        if let Ok(bounds) = app.hub().ports().log.bounds(&of).await {
+            lag += (bounds.end - gauge.position.load(Ordering::Relaxed)).max(0);
+        }
+    }
+    let state = if lag > LAGGING { State::Degraded } else { State::Healthy };
+    Service { name: "fanOut", state, details: json!({"lag": lag}) }
+}
+
+#[derive(Debug, Deserialize)]
+struct TokenFields {
+    sub: UserName,
+    #[serde(default)]
+    tenant: Option<TenantId>,
+}
+
+/// Development only, for loopback addresses: a token for whoever asks.
+async fn development_token(
+    app: web::Data<App>,
+    request: HttpRequest,
+    payload: web::Payload,
+) -> Result<HttpResponse, Problem> {
+    if !request.peer_addr().is_some_and(|peer| peer.ip().is_loopback()) {
+        return Err(Problem::new(Code::NotFound, "there is no such path"));
+    }
+    let fields: TokenFields = schemas::json::from_value(json_body(&app, payload).await?.into())?;
+    let tenant = match fields.tenant {
+        Some(tenant) => tenant,
+        None => "main".parse().map_err(|_| Problem::new(Code::Invalid, "tenant"))?,
+    };
+    let token = app.development_token(&fields.sub, &tenant)?;
+    Ok(json_response(StatusCode::OK, None, json!({"token": token}).to_string()))
+}

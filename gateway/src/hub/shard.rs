@@ -1,0 +1,477 @@
+//! One worker thread's sessions and who of them looks at what. Lives on its thread alone, so it
+//! needs no locks; everything reaches it through one queue, in order.
+
+use std::{
+    cell::{Cell, RefCell},
+    collections::HashMap,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use actors::ports::Signal;
+use bytes::Bytes;
+use schemas::{EntityKey, Principal, Timestamp};
+use serde_json::json;
+use tokio::{
+    sync::{broadcast, mpsc},
+    time::{MissedTickBehavior, interval},
+};
+
+use super::{
+    ChangeJson, Delivery, Hub,
+    tail::{JoinResult, Joined},
+};
+use crate::{
+    frame::{self, CloseCode},
+    outbox::{Full, Outbox, Pending, Weight},
+    session::Session,
+};
+
+/// How often sessions are looked after: pings, idleness, expiry.
+const SWEEP: Duration = Duration::from_secs(1);
+/// The server pings after so long without having pinged.
+const PING_EVERY: Duration = Duration::from_secs(25);
+/// A socket must authenticate within this.
+const AUTHENTICATE_WITHIN: Duration = Duration::from_secs(10);
+/// A token's end is announced this many milliseconds before.
+const ANNOUNCE_EXPIRY: i64 = 60_000;
+
+/// A session's number within its shard.
+pub type SessionId = u64;
+
+/// What a shard is told.
+#[derive(Debug)]
+pub enum ShardMessage {
+    /// An entity changed that somebody here is at.
+    Changes(Arc<Delivery>),
+    /// A join has ended.
+    Joined(Box<JoinResult>),
+    /// A session's command has an outcome.
+    Decided {
+        /// Whose.
+        session: SessionId,
+        /// The session's own number for the command.
+        ticket: u64,
+        /// What came of it.
+        delivery: Arc<Delivery>,
+    },
+    /// The node stops: tell everybody and close them in batches until this much time has passed.
+    Drain(Duration),
+}
+
+/// What a client is, to the shard.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ClientKind {
+    /// Speaks the WebSocket protocol.
+    WebSocket,
+    /// Reads server-sent events.
+    EventStream,
+}
+
+/// A client's part that the shard looks after.
+#[derive(Debug)]
+pub struct Client {
+    /// Its number.
+    pub id: SessionId,
+    /// What it speaks.
+    pub kind: ClientKind,
+    /// Where its bytes go.
+    pub outbox: Outbox,
+    /// Since when it is here.
+    pub since: Instant,
+    /// When it was last heard.
+    pub heard: Cell<Instant>,
+    /// When it was last pinged.
+    pub pinged: Cell<Instant>,
+    /// Who it is, once authenticated.
+    pub principal: RefCell<Option<Principal>>,
+    /// When its token ends.
+    pub expires: Cell<Option<Timestamp>>,
+    /// Whether the token's end was announced.
+    pub expiry_announced: Cell<bool>,
+    /// Where it is, and whether it is shown there.
+    pub joined: RefCell<HashMap<EntityKey, bool>>,
+}
+
+impl Client {
+    /// Queues a JSON message.
+    pub fn send_json(&self, value: &serde_json::Value) {
+        self.send(frame::text(value.to_string().as_bytes()), Weight::Counted);
+    }
+
+    /// Queues a frame; a client that is too slow for it is closed with 4508.
+    pub fn send(&self, frame: Bytes, weight: Weight) {
+        if let Err(Full) = self.outbox.push(frame, weight) {
+            self.close(CloseCode::TooSlow, "too slow; resume with since", Pending::Drop);
+        }
+    }
+
+    /// Ends the connection.
+    pub fn close(&self, code: CloseCode, reason: &str, pending: Pending) {
+        match self.kind {
+            ClientKind::WebSocket => self.outbox.end(frame::close(code, reason), pending),
+            ClientKind::EventStream => self.outbox.end(Bytes::new(), pending),
+        }
+    }
+
+    fn send_changes(&self, delivery: &Delivery) {
+        match self.kind {
+            ClientKind::WebSocket => self.send(delivery.frames(), Weight::Counted),
+            ClientKind::EventStream => {
+                for change in delivery.changes() {
+                    self.send(crate::http::event_of(change), Weight::Counted);
+                }
+            }
+        }
+    }
+}
+
+/// Counters of a shard, shared with metrics.
+#[derive(Debug, Default)]
+pub struct ShardGauge {
+    /// Clients now.
+    pub clients: std::sync::atomic::AtomicUsize,
+    /// Changes handed to clients since the start.
+    pub deliveries: std::sync::atomic::AtomicU64,
+    /// Clients closed for being too slow.
+    pub too_slow: std::sync::atomic::AtomicU64,
+}
+
+/// The sessions of one worker thread. Clones share them.
+#[derive(Clone)]
+pub struct Sessions(Rc<Inner>);
+
+struct Inner {
+    hub: Hub,
+    shard: usize,
+    idle_after: Duration,
+    next: Cell<SessionId>,
+    draining: Cell<bool>,
+    clients: RefCell<HashMap<SessionId, Rc<Client>>>,
+    sessions: RefCell<HashMap<SessionId, Rc<Session>>>,
+    subscribers: RefCell<HashMap<EntityKey, Vec<SessionId>>>,
+    gauge: Arc<ShardGauge>,
+}
+
+impl Sessions {
+    /// No sessions yet, for the shard of this number. `idle_after` zero means never.
+    pub fn new(hub: Hub, shard: usize, idle_after: Duration, gauge: Arc<ShardGauge>) -> Self {
+        Self(Rc::new(Inner {
+            hub,
+            shard,
+            idle_after,
+            next: Cell::new(0),
+            draining: Cell::new(false),
+            clients: RefCell::default(),
+            sessions: RefCell::default(),
+            subscribers: RefCell::default(),
+            gauge,
+        }))
+    }
+
+    /// The shard's number.
+    pub fn shard(&self) -> usize {
+        self.0.shard
+    }
+
+    /// Whether the node is about to stop and takes no new clients.
+    pub fn is_draining(&self) -> bool {
+        self.0.draining.get()
+    }
+
+    /// A new client.
+    pub fn open(&self, kind: ClientKind, outbox: Outbox) -> Rc<Client> {
+        let id = self.0.next.get();
+        self.0.next.set(id + 1);
+        let now = Instant::now();
+        let client = Rc::new(Client {
+            id,
+            kind,
+            outbox,
+            since: now,
+            heard: Cell::new(now),
+            pinged: Cell::new(now),
+            principal: RefCell::new(None),
+            expires: Cell::new(None),
+            expiry_announced: Cell::new(false),
+            joined: RefCell::default(),
+        });
+        self.0.clients.borrow_mut().insert(id, client.clone());
+        self.0.gauge.clients.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+        client
+    }
+
+    /// Lets answers find the session of a client.
+    pub fn attach(&self, session: Rc<Session>) {
+        self.0.sessions.borrow_mut().insert(session.client().id, session);
+    }
+
+    /// The client has gone.
+    pub fn close(&self, client: &Client) {
+        let keys: Vec<_> = client.joined.borrow().keys().cloned().collect();
+        for key in keys {
+            self.leave(client, &key);
+        }
+        self.0.sessions.borrow_mut().remove(&client.id);
+        if self.0.clients.borrow_mut().remove(&client.id).is_some() {
+            self.0.gauge.clients.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+        }
+    }
+
+    /// The client leaves an entity.
+    pub fn leave(&self, client: &Client, key: &EntityKey) {
+        let Some(shown) = client.joined.borrow_mut().remove(key) else { return };
+        if let Some(sessions) = self.0.subscribers.borrow_mut().get_mut(key) {
+            sessions.retain(|session| *session != client.id);
+        }
+        let none_left = self.0.subscribers.borrow().get(key).is_some_and(Vec::is_empty);
+        if none_left {
+            self.0.subscribers.borrow_mut().remove(key);
+        }
+        self.unsubscribe(key.clone());
+        if shown && let Some(principal) = &*client.principal.borrow() {
+            let name = presence_name(principal);
+            self.0.hub.signals().leave(key, &name, self.global_id(client));
+        }
+    }
+
+    fn unsubscribe(&self, key: EntityKey) {
+        let (hub, shard) = (self.0.hub.clone(), self.0.shard);
+        actix_web::rt::spawn(async move { hub.unsubscribe(&key, shard).await });
+    }
+
+    /// A number for the client that no other of the node has.
+    fn global_id(&self, client: &Client) -> u64 {
+        client.id << 10 | self.0.shard as u64
+    }
+
+    /// Shows the client at an entity that it has joined.
+    pub fn show(&self, client: &Client, key: &EntityKey) {
+        let Some(principal) = client.principal.borrow().clone() else { return };
+        if let Some(shown) = client.joined.borrow_mut().get_mut(key) {
+            *shown = true;
+        }
+        let signals = self.0.hub.signals();
+        signals.enter(key, &presence_name(&principal), self.global_id(client));
+        let present = json!({"joined": signals.present(key), "left": []});
+        client.send_json(&json!({"entity": key.entity.to_string(), "presence": present}));
+    }
+
+    fn subscribe(&self, client: &Client, key: &EntityKey) -> Subscribed {
+        if client.joined.borrow().contains_key(key) {
+            return Subscribed::Already;
+        }
+        client.joined.borrow_mut().insert(key.clone(), false);
+        self.0.subscribers.borrow_mut().entry(key.clone()).or_default().push(client.id);
+        Subscribed::Now
+    }
+
+    fn handle(&self, message: ShardMessage) {
+        match message {
+            ShardMessage::Changes(delivery) => self.changes(&delivery),
+            ShardMessage::Joined(result) => self.joined(*result),
+            ShardMessage::Decided { session, ticket, delivery } => {
+                let session = self.0.sessions.borrow().get(&session).cloned();
+                if let Some(session) = session {
+                    session.decided(ticket, &delivery);
+                }
+            }
+            ShardMessage::Drain(within) => self.drain(within),
+        }
+    }
+
+    fn changes(&self, delivery: &Delivery) {
+        let Some(key) = &delivery.outcome().key else { return };
+        let subscribers = self.0.subscribers.borrow();
+        let clients = self.0.clients.borrow();
+        let mut count = 0;
+        for client in subscribers.get(key).into_iter().flatten().filter_map(|id| clients.get(id)) {
+            let was_ending = client.outbox.is_ending();
+            client.send_changes(delivery);
+            count += 1;
+            if !was_ending && client.outbox.is_ending() {
+                self.0.gauge.too_slow.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
+            }
+        }
+        self.0.gauge.deliveries.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
+    }
+
+    fn joined(&self, join: JoinResult) {
+        let client = self.0.clients.borrow().get(&join.to.session).cloned();
+        let subscribed = matches!(join.result, Ok(Joined::Here { .. }));
+        let Some(client) = client else {
+            if subscribed {
+                self.unsubscribe(join.key);
+            }
+            return;
+        };
+        if subscribed && self.subscribe(&client, &join.key) == Subscribed::Already {
+            self.unsubscribe(join.key.clone());
+        }
+        let session = self.0.sessions.borrow().get(&client.id).cloned();
+        match session {
+            Some(session) => session.joined(join),
+            None => stream_joined(&client, &join),
+        }
+    }
+
+    fn signal(&self, key: &EntityKey, signal: &Signal) {
+        let message = match signal {
+            Signal::Status { user, status, text } => {
+                let data = json!({"user": user, "status": status, "text": text});
+                let entity = key.entity.to_string();
+                json!({"entity": entity, "type": "userStatusChanged", "data": data})
+            }
+            Signal::Sent { kind, by, data } => {
+                json!({"entity": key.entity.to_string(), "signal": kind, "by": by, "data": data})
+            }
+            Signal::Presence { joined, left } => {
+                let presence = json!({"joined": joined, "left": left});
+                json!({"entity": key.entity.to_string(), "presence": presence})
+            }
+        };
+        let subscribers = self.0.subscribers.borrow();
+        let Some(ids) = subscribers.get(key) else { return };
+        let frame = frame::text(message.to_string().as_bytes());
+        let clients = self.0.clients.borrow();
+        for client in ids.iter().filter_map(|id| clients.get(id)) {
+            if client.kind == ClientKind::WebSocket {
+                client.send(frame.clone(), Weight::Counted);
+            }
+        }
+    }
+
+    fn sweep(&self) {
+        let now = Instant::now();
+        let time = self.0.hub.ports().clock.now();
+        let sessions: Vec<_> = self.0.sessions.borrow().values().cloned().collect();
+        for session in sessions {
+            session.expire_commands(now);
+        }
+        let clients: Vec<_> = self.0.clients.borrow().values().cloned().collect();
+        for client in clients {
+            match client.kind {
+                ClientKind::WebSocket => self.look_after(&client, now, time),
+                ClientKind::EventStream => {
+                    if now - client.pinged.get() >= PING_EVERY {
+                        client.pinged.set(now);
+                        client.send(Bytes::from_static(b": ping\n\n"), Weight::Counted);
+                    }
+                }
+            }
+        }
+    }
+
+    fn look_after(&self, client: &Client, now: Instant, time: Timestamp) {
+        let silent = now - client.heard.get();
+        if !self.0.idle_after.is_zero() && silent > self.0.idle_after {
+            client.close(CloseCode::Idle, "idle", Pending::Drop);
+            return;
+        }
+        if now - client.pinged.get() >= PING_EVERY {
+            client.pinged.set(now);
+            client.send(frame::ping(), Weight::Counted);
+        }
+        match client.expires.get() {
+            None if now - client.since > AUTHENTICATE_WITHIN => {
+                client.close(CloseCode::Unauthenticated, "not authenticated", Pending::Send);
+            }
+            Some(expires) if time > expires.plus_millis(5_000) => {
+                client.close(CloseCode::Unauthenticated, "the token has expired", Pending::Send);
+            }
+            Some(expires) if !client.expiry_announced.get() => {
+                let left = expires.as_millis() - time.as_millis();
+                if left < ANNOUNCE_EXPIRY {
+                    client.expiry_announced.set(true);
+                    let left = left.max(0) / 1_000;
+                    client.send_json(&json!({"type": "tokenExpiring", "in": left}));
+                }
+            }
+            Some(_) | None => {}
+        }
+    }
+
+    /// Tells everybody, then closes them spread over the time that is left.
+    fn drain(&self, within: Duration) {
+        self.0.draining.set(true);
+        let mut clients: Vec<_> = self.0.clients.borrow().values().cloned().collect();
+        clients.sort_by_key(|client| client.id);
+        for client in &clients {
+            if client.kind == ClientKind::WebSocket {
+                client.send_json(&json!({"type": "drain", "reconnectIn": [0.5, within.as_secs_f64()]}));
+            }
+        }
+        let batches = 10;
+        let size = clients.len().div_ceil(batches).max(1);
+        actix_web::rt::spawn(async move {
+            for batch in clients.chunks(size) {
+                for client in batch {
+                    client.close(CloseCode::Away, "draining", Pending::Send);
+                }
+                tokio::time::sleep(within / (2 * batches as u32)).await;
+            }
+        });
+    }
+}
+
+/// A stream has joined: what came since it caught up is in the answer. One that missed too much
+/// ends; its client resumes.
+fn stream_joined(client: &Client, join: &JoinResult) {
+    let recovered = match &join.result {
+        Ok(Joined::Here { answer, .. }) => serde_json::from_slice::<Recovered>(answer).ok(),
+        Ok(Joined::NeedsJournal) | Err(_) => None,
+    };
+    let Some(Recovered { changes }) = recovered else {
+        client.close(CloseCode::Away, "", Pending::Send);
+        return;
+    };
+    for change in changes {
+        let seq = change["seq"].as_i64().unwrap_or(0);
+        let change = ChangeJson { seq, json: change.to_string().into() };
+        client.send(crate::http::event_of(&change), Weight::Counted);
+    }
+}
+
+#[derive(serde::Deserialize)]
+struct Recovered {
+    changes: Vec<serde_json::Value>,
+}
+
+#[derive(Debug, PartialEq, Eq)]
+enum Subscribed {
+    Now,
+    Already,
+}
+
+/// The name under which a principal is present: users by their plain name.
+pub fn presence_name(principal: &Principal) -> String {
+    principal.user().map_or_else(|| principal.to_string(), ToString::to_string)
+}
+
+/// Runs a shard on its worker thread until the hub ends.
+pub async fn run_shard(
+    sessions: Sessions,
+    mut queue: mpsc::Receiver<ShardMessage>,
+    mut signals: broadcast::Receiver<(EntityKey, Signal)>,
+) {
+    let mut sweep = interval(SWEEP);
+    sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        tokio::select! {
+            biased;
+            message = queue.recv() => match message {
+                Some(message) => sessions.handle(message),
+                None => return,
+            },
+            signal = signals.recv() => match signal {
+                Ok((key, signal)) => sessions.signal(&key, &signal),
+                Err(broadcast::error::RecvError::Lagged(lost)) => {
+                    tracing::warn!(lost, "signals were lost by a slow shard");
+                }
+                Err(broadcast::error::RecvError::Closed) => return,
+            },
+            _ = sweep.tick() => sessions.sweep(),
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! Counters in the text format of Prometheus (OpenMetrics).
+
+use std::sync::atomic::Ordering;
+
+use prometheus_client::{
+    encoding::{EncodeLabelSet, text::encode},
+    metrics::{counter::Counter, family::Family, gauge::Gauge},
+    registry::Registry,
+};
+
+use crate::app::App;
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct LimitLabel {
+    limit: &'static str,
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, Hash, EncodeLabelSet)]
+struct PartitionLabel {
+    kind: &'static str,
+    partition: i32,
+}
+
+/// What is counted where it happens; the rest is read off the hub when asked.
+#[derive(Debug, Default)]
+pub struct Metrics {
+    limited: Family<LimitLabel, Counter>,
+    /// HTTP requests.
+    pub requests: Counter,
+}
+
+impl Metrics {
+    /// A limit refused something.
+    pub fn limited(&self, limit: &'static str) {
+        self.limited.get_or_create(&LimitLabel { limit }).inc();
+    }
+}
+
+/// The metrics of a node as text.
+pub async fn render(app: &App) -> String {
+    let mut registry = Registry::with_prefix("switchyard");
+    let metrics = app.metrics();
+    registry.register("limit_refusals", "Refusals by limit", metrics.limited.clone());
+    registry.register("http_requests", "HTTP requests", metrics.requests.clone());
+    let gauge = |registry: &mut Registry, name: &str, help: &str, value: i64| {
+        let gauge: Gauge = Gauge::default();
+        gauge.set(value);
+        registry.register(name, help, gauge);
+    };
+    let clients = sum(app, |shard| shard.clients.load(Ordering::Relaxed) as u64);
+    gauge(&mut registry, "clients", "Clients connected now", clients.cast_signed());
+    let in_flight = app.hub().in_flight() as i64;
+    gauge(&mut registry, "commands_in_flight", "Commands on their way", in_flight);
+    let counter = |registry: &mut Registry, name: &str, help: &str, value: u64| {
+        let counter: Counter = Counter::default();
+        counter.inc_by(value);
+        registry.register(name, help, counter);
+    };
+    let deliveries = sum(app, |shard| shard.deliveries.load(Ordering::Relaxed));
+    counter(&mut registry, "deliveries", "Changes handed to clients", deliveries);
+    let too_slow = sum(app, |shard| shard.too_slow.load(Ordering::Relaxed));
+    counter(&mut registry, "slow_clients_closed", "Clients closed for being slow", too_slow);
+    let position: Family<PartitionLabel, Gauge> = Family::default();
+    let ahead: Family<PartitionLabel, Gauge> = Family::default();
+    for (kind, partition, tail) in app.hub().gauges() {
+        let label = PartitionLabel { kind: kind.as_str(), partition };
+        position.get_or_create(&label).set(tail.position.load(Ordering::Relaxed));
+        ahead.get_or_create(&label).set(tail.ahead.load(Ordering::Relaxed) as i64);
+    }
+    registry.register("tail_offset", "Next outcome offset of the gateway's tail", position);
+    registry.register("projector_lag_outcomes", "Outcomes the store has not yet", ahead);
+    let mut text = String::new();
+    // Writing into a string cannot fail.
+    encode(&mut text, &registry).ok();
+    text
+}
+
+fn sum(app: &App, of: impl Fn(&crate::hub::ShardGauge) -> u64) -> u64 {
+    app.shards().iter().map(|shard| of(shard)).sum()
+}

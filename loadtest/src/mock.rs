@@ -1,0 +1,276 @@
+//! A server for tests that answers like Switchyard as far as the harness can see, and lies as it is
+//! told. WebSocket through tokio-tungstenite, so that the harness's own frames are checked by
+//! another implementation; HTTP by hand.
+
+use std::collections::{BTreeMap, HashSet};
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+use futures_util::stream::{SplitSink, SplitStream};
+use futures_util::{SinkExt, StreamExt};
+use serde_json::{Value, json};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::mpsc;
+use tokio_tungstenite::WebSocketStream;
+use tokio_tungstenite::tungstenite::{Bytes, Message};
+
+/// What the server does with the change of a given seq, to every subscriber.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Lies {
+    /// Never sent.
+    pub(crate) drop: HashSet<u64>,
+    /// Sent twice.
+    pub(crate) double: HashSet<u64>,
+    /// Sent after the next one.
+    pub(crate) swap: HashSet<u64>,
+    /// Sent late, and everything after it too.
+    pub(crate) delay: BTreeMap<u64, Duration>,
+    /// Accepted, but not in the journal.
+    pub(crate) forget: HashSet<u64>,
+    /// Twice in the journal.
+    pub(crate) repeat: HashSet<u64>,
+    /// Command numbers (`id`) that are refused with `rate_limited`.
+    pub(crate) refuse: HashSet<u64>,
+}
+
+/// A running server; its tasks end with the test's runtime.
+#[derive(Debug)]
+pub(crate) struct Mock {
+    pub(crate) address: SocketAddr,
+}
+
+#[derive(Debug, Default)]
+struct Entity {
+    seq: u64,
+    journal: Vec<Value>,
+    subscribers: Vec<mpsc::UnboundedSender<Outgoing>>,
+    held: Option<Value>,
+}
+
+#[derive(Debug, Clone)]
+enum Outgoing {
+    Frame(Value),
+    Pause(Duration),
+}
+
+#[derive(Debug)]
+struct Server {
+    lies: Lies,
+    entities: Mutex<BTreeMap<String, Entity>>,
+}
+
+impl Mock {
+    pub(crate) async fn start(lies: Lies) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let server = Arc::new(Server { lies, entities: Mutex::default() });
+        tokio::spawn(async move {
+            while let Ok((stream, _)) = listener.accept().await {
+                tokio::spawn(Arc::clone(&server).serve(stream));
+            }
+        });
+        Self { address }
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("ws://{}/ws", self.address)
+    }
+}
+
+impl Server {
+    async fn serve(self: Arc<Self>, mut stream: TcpStream) {
+        let mut head = [0; 3];
+        let peeked = stream.peek(&mut head).await;
+        let mut start = [0; 16];
+        if peeked.is_ok() && &head == b"GET" {
+            stream.peek(&mut start).await.unwrap();
+        }
+        if !start.starts_with(b"GET /ws ") {
+            self.http(&mut stream).await;
+            return;
+        }
+        let socket = tokio_tungstenite::accept_async(stream).await.unwrap();
+        let (sink, source) = socket.split();
+        let (out, outgoing) = mpsc::unbounded_channel();
+        tokio::spawn(write(sink, outgoing));
+        self.session(source, out).await;
+    }
+
+    async fn session(
+        &self,
+        mut source: SplitStream<WebSocketStream<TcpStream>>,
+        out: mpsc::UnboundedSender<Outgoing>,
+    ) {
+        out.send(Outgoing::Frame(json!({ "type": "connected", "session": "s" }))).unwrap();
+        while let Some(Ok(message)) = source.next().await {
+            let Message::Text(text) = message else { continue };
+            let request: Value = serde_json::from_str(&text).unwrap();
+            let answer = match request["op"].as_str().unwrap() {
+                "join" => self.join(&request, &out),
+                "command" => self.command(&request),
+                other => panic!("{other}"),
+            };
+            out.send(Outgoing::Frame(answer)).ok();
+        }
+    }
+
+    fn join(&self, request: &Value, out: &mpsc::UnboundedSender<Outgoing>) -> Value {
+        let name = request["entity"].as_str().unwrap();
+        let mut entities = self.entities.lock().unwrap();
+        let entity = entities.get_mut(name).unwrap();
+        entity.subscribers.push(out.clone());
+        let presence = json!({ "entity": name, "presence": { "joined": ["x"], "left": [] } });
+        out.send(Outgoing::Frame(presence)).unwrap();
+        json!({ "id": request["id"], "ok": { "entity": name, "seq": entity.seq, "state": {} } })
+    }
+
+    fn command(&self, request: &Value) -> Value {
+        let id = &request["id"];
+        if self.lies.refuse.contains(&id.as_u64().unwrap()) {
+            return json!({ "id": id, "error": { "code": "rate_limited", "retryAfter": 1.0 } });
+        }
+        let name = request["entity"].as_str().unwrap();
+        let mut entities = self.entities.lock().unwrap();
+        let entity = entities.get_mut(name).unwrap();
+        entity.seq += 1;
+        let kind = match request["body"]["type"].as_str().unwrap() {
+            "post" => "messagePosted",
+            "addTask" => "taskAdded",
+            "moveTask" => "taskMoved",
+            "deleteTask" => "taskDeleted",
+            other => panic!("{other}"),
+        };
+        let change = json!({
+            "entity": name, "seq": entity.seq, "type": kind, "by": "user:x",
+            "commandId": request["commandId"], "data": { "text": request["body"]["text"] },
+        });
+        entity.publish(&change, &self.lies);
+        json!({ "id": id, "ok": { "seq": entity.seq, "changes": [change] } })
+    }
+
+    async fn http(&self, stream: &mut TcpStream) {
+        let mut input = Vec::new();
+        loop {
+            let (line, body) = loop {
+                if let Some(request) = take_request(&mut input) {
+                    break request;
+                }
+                if stream.read_buf(&mut input).await.unwrap_or(0) == 0 {
+                    return;
+                }
+            };
+            let (status, answer) = self.answer(&line, &body);
+            let text = answer.to_string();
+            let length = text.len();
+            let head = format!(
+                "HTTP/1.1 {status} X\r\ncontent-type: application/json\r\ncontent-length: {length}\r\n\r\n"
+            );
+            if stream.write_all(format!("{head}{text}").as_bytes()).await.is_err() {
+                return;
+            }
+        }
+    }
+
+    fn answer(&self, line: &str, body: &[u8]) -> (u16, Value) {
+        let mut words = line.split(' ');
+        let (method, path) = (words.next().unwrap(), words.next().unwrap());
+        let mut entities = self.entities.lock().unwrap();
+        match (method, path) {
+            ("POST", "/dev/token") => (200, json!({ "token": "t" })),
+            ("POST", _) => {
+                let body: Value = serde_json::from_slice(body).unwrap();
+                let kind = path.strip_prefix("/api/v1/").unwrap().trim_end_matches('s');
+                let entity = Entity { seq: 1, ..Entity::default() };
+                entities.insert(format!("{kind}:{}", body["id"].as_str().unwrap()), entity);
+                (201, json!({ "seq": 1 }))
+            }
+            _ => {
+                let (entity, query) = path.split_once("/changes?after=").unwrap();
+                let (plural, id) =
+                    entity.strip_prefix("/api/v1/").unwrap().split_once('/').unwrap();
+                let after: u64 = query.split('&').next().unwrap().parse().unwrap();
+                let entity = &entities[&format!("{}:{id}", plural.trim_end_matches('s'))];
+                let rest: Vec<&Value> = entity
+                    .journal
+                    .iter()
+                    .filter(|change| change["seq"].as_u64().unwrap() > after)
+                    .collect();
+                let page = &rest[..rest.len().min(500)];
+                (200, json!({ "changes": page, "more": rest.len() > page.len() }))
+            }
+        }
+    }
+}
+
+impl Entity {
+    fn publish(&mut self, change: &Value, lies: &Lies) {
+        let seq = self.seq;
+        if !lies.forget.contains(&seq) {
+            self.journal.push(change.clone());
+        }
+        if lies.repeat.contains(&seq) {
+            self.journal.push(change.clone());
+        }
+        if let Some(delay) = lies.delay.get(&seq) {
+            self.send(Outgoing::Pause(*delay));
+        }
+        if lies.swap.contains(&seq) {
+            self.held = Some(change.clone());
+            return;
+        }
+        if !lies.drop.contains(&seq) {
+            self.send(Outgoing::Frame(change.clone()));
+        }
+        if lies.double.contains(&seq) {
+            self.send(Outgoing::Frame(json!([change])));
+        }
+        if let Some(held) = self.held.take() {
+            self.send(Outgoing::Frame(held));
+        }
+    }
+
+    fn send(&self, outgoing: Outgoing) {
+        for subscriber in &self.subscribers {
+            subscriber.send(outgoing.clone()).ok();
+        }
+    }
+}
+
+async fn write(
+    mut sink: SplitSink<WebSocketStream<TcpStream>, Message>,
+    mut outgoing: mpsc::UnboundedReceiver<Outgoing>,
+) {
+    let mut sent = 0;
+    while let Some(next) = outgoing.recv().await {
+        match next {
+            Outgoing::Frame(frame) => {
+                if sink.send(Message::text(frame.to_string())).await.is_err() {
+                    return;
+                }
+            }
+            Outgoing::Pause(pause) => tokio::time::sleep(pause).await,
+        }
+        sent += 1;
+        if sent % 10 == 0 {
+            sink.send(Message::Ping(Bytes::from_static(b"alive?"))).await.ok();
+        }
+    }
+}
+
+/// The first line and the body of the request at the beginning of the input, once all there.
+fn take_request(input: &mut Vec<u8>) -> Option<(String, Vec<u8>)> {
+    let end = memchr::memmem::find(input, b"\r\n\r\n")? + 4;
+    let head = String::from_utf8(input[..end].to_vec()).unwrap();
+    let length = head
+        .lines()
+        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok())
+        .unwrap_or(0);
+    if input.len() < end + length {
+        return None;
+    }
+    let body = input[end..end + length].to_vec();
+    input.drain(..end + length);
+    Some((head.lines().next().unwrap().to_owned(), body))
+}
