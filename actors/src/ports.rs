@@ -36,6 +36,23 @@ impl fmt::Display for Topic {
     }
 }
 
+impl std::str::FromStr for Topic {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let unknown = || format!("{text:?} is no topic");
+        if text == "dlq" {
+            return Ok(Self::Dlq);
+        }
+        match text.split_once('.').ok_or_else(unknown)? {
+            ("partner", name) => name.parse().map(Self::Partner).map_err(|_| unknown()),
+            (kind, "commands") => kind.parse().map(Self::Commands).map_err(|_| unknown()),
+            (kind, "outcomes") => kind.parse().map(Self::Outcomes).map_err(|_| unknown()),
+            (_, _) => Err(unknown()),
+        }
+    }
+}
+
 /// One ordered part of a topic.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct TopicPartition {

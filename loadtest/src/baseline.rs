@@ -184,8 +184,7 @@ mod tests {
     #[tokio::test]
     async fn records_become_durable_in_groups() {
         let folder = tempfile::tempdir().unwrap();
-        let measured =
-            measure(folder.path(), 200, 16, Duration::from_millis(300)).await.unwrap();
+        let measured = measure(folder.path(), 200, 16, Duration::from_millis(300)).await.unwrap();
         assert!(measured.rate > 0.0);
         assert!(measured.commits < measured.rate, "{measured:?}");
         assert!(measured.latency.count >= 16);

@@ -6,9 +6,8 @@ mod audit;
 mod listener;
 mod source;
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use self::audit::{Audit, audit};
 use self::listener::{Answering, Load, Reply, Summary};
@@ -27,6 +26,8 @@ use crate::schedule::{Clock, Schedule, Window};
 use crate::socket::{Flushed, Outbox};
 
 const DEFAULT_BASELINE_IN_FLIGHT: usize = 64;
+/// How far the two baselines may be apart, as a part of their mean, without a note.
+const STEADY: f64 = 0.2;
 
 /// An entity that commands go to.
 #[derive(Debug)]
@@ -85,7 +86,10 @@ pub async fn run(args: &CommandsArgs) -> Result<Report, Error> {
     for (number, source) in sources.iter().enumerate() {
         let (answering, plans) = &mut crews[number % common.threads];
         let load = match (args.rate, args.in_flight) {
-            (Some(rate), _) => Load::Open { rate: rate / args.connections as f64, phase_ns: phase_ns(number, rate) },
+            (Some(rate), _) => Load::Open {
+                rate: rate / args.connections as f64,
+                phase_ns: phase_ns(number, rate),
+            },
             (None, in_flight) => Load::Closed {
                 source: Box::new(source.clone()),
                 in_flight: share(in_flight.unwrap_or(1), args.connections, number),
@@ -102,7 +106,9 @@ pub async fn run(args: &CommandsArgs) -> Result<Report, Error> {
     let paced = match args.rate {
         Some(rate) => {
             let schedules = (0..args.connections)
-                .map(|number| schedule(window, rate / args.connections as f64, phase_ns(number, rate)))
+                .map(|number| {
+                    schedule(window, rate / args.connections as f64, phase_ns(number, rate))
+                })
                 .collect();
             let outlet = Senders::new(&connections, sources);
             Some(Pacer::start(clock, schedules, window, outlet)?)
@@ -131,6 +137,13 @@ pub async fn run(args: &CommandsArgs) -> Result<Report, Error> {
     fill(&mut report, args, &mut total, &sent, &audit);
     if let (Some(before), Some(after)) = (before, measure_baseline(args, record_bytes).await?) {
         let rate = f64::midpoint(before.rate, after.rate);
+        let apart = (before.rate - after.rate).abs() / rate;
+        if apart > STEADY {
+            report.notes.push(format!(
+                "the machine was not steady: the baselines are {:.0}% apart",
+                apart * 100.0
+            ));
+        }
         let ratio = report.rates[0].achieved / rate;
         let in_flight = baseline_in_flight(args);
         report.baseline = Some(Baselines { record_bytes, in_flight, before, after, ratio });

@@ -1,5 +1,5 @@
 //! What can keep a load run from being carried out. A run that was carried out and did not meet
-//! its objectives is not an error but a verdict (`slo`).
+//! its objectives is not an error but a verdict (`slo`). Causes are chained as sources.
 
 use std::path::PathBuf;
 
@@ -10,7 +10,7 @@ pub enum Error {
     #[error("{0}")]
     Usage(String),
     /// An HTTP call got no answer.
-    #[error("{call}: {source}")]
+    #[error("{call}")]
     Http {
         /// Method and path.
         call: String,
@@ -31,7 +31,7 @@ pub enum Error {
     #[error("{0}")]
     Setup(String),
     /// A file could not be read or written.
-    #[error("{path}: {source}")]
+    #[error("{path}")]
     File {
         /// The file.
         path: PathBuf,
@@ -39,7 +39,7 @@ pub enum Error {
         source: std::io::Error,
     },
     /// The SQLite baseline failed.
-    #[error("baseline: {0}")]
+    #[error("the SQLite baseline")]
     Baseline(#[from] sqlx::Error),
     /// A thread or runtime of the harness itself could not be started or died.
     #[error("harness: {0}")]

@@ -6,8 +6,8 @@
 
 mod listener;
 
-use std::sync::{Arc, OnceLock};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Arc, OnceLock};
 
 use self::listener::{Listening, Summary};
 use crate::api::{locate, room_body};
@@ -50,8 +50,7 @@ impl Room {
     }
 
     fn is_answered(&self) -> bool {
-        self.publisher_gone.load(Relaxed)
-            || self.answered.load(Relaxed) >= self.sent.load(Relaxed)
+        self.publisher_gone.load(Relaxed) || self.answered.load(Relaxed) >= self.sent.load(Relaxed)
     }
 }
 
@@ -160,12 +159,14 @@ fn fill(report: &mut Report, args: &FanoutArgs, rooms: &[Room], total: Summary) 
     report.errors = errors;
     report.closed = closed;
     if report.errors.contains_key("rate_limited") {
-        report.notes.push("the server limited the publishers; lift limits.commands_per_minute".to_owned());
+        report
+            .notes
+            .push("the server limited the publishers; lift limits.commands_per_minute".to_owned());
     }
     if !report.closed.is_empty() {
-        report.notes.push(
-            "sockets were closed; what came after is not counted as lost to them".to_owned(),
-        );
+        report
+            .notes
+            .push("sockets were closed; what came after is not counted as lost to them".to_owned());
     }
 }
 
@@ -225,7 +226,8 @@ fn write_post(out: &mut String, entity: &str, shot: Shot, payload: usize) {
     )
     .expect("writing to a string does not fail");
     let from = out.len();
-    write!(out, "{}:{}:", shot.number, shot.intended_ns).expect("writing to a string does not fail");
+    write!(out, "{}:{}:", shot.number, shot.intended_ns)
+        .expect("writing to a string does not fail");
     while out.len() - from < payload {
         let missing = payload - (out.len() - from);
         out.push_str(&PADDING[..missing.min(PADDING.len())]);

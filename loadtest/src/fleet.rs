@@ -104,12 +104,8 @@ impl<L: Listener> Fleet<L> {
         let (settling, settled) = mpsc::channel(crews.len());
         let mut summaries = Vec::with_capacity(crews.len());
         for (number, (listener, plans)) in crews.into_iter().enumerate() {
-            let crew = Crew {
-                number,
-                clock,
-                opener: opener.clone(),
-                progress: Arc::clone(progress),
-            };
+            let crew =
+                Crew { number, clock, opener: opener.clone(), progress: Arc::clone(progress) };
             let (done, summary) = oneshot::channel();
             let (phases, settling) = (phases.clone(), settling.clone());
             let runtime = tokio::runtime::Builder::new_current_thread()
@@ -118,8 +114,7 @@ impl<L: Listener> Fleet<L> {
                 .map_err(|error| Error::Harness(error.to_string()))?;
             let body = move || {
                 let local = LocalSet::new();
-                let summary =
-                    local.block_on(&runtime, crew.run(listener, plans, phases, settling));
+                let summary = local.block_on(&runtime, crew.run(listener, plans, phases, settling));
                 if let Some(summary) = summary {
                     done.send(summary).ok();
                 }

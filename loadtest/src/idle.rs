@@ -59,9 +59,7 @@ pub async fn run(args: &IdleArgs) -> Result<Report, Error> {
     fleet.settled().await?;
     let opened_ns = clock.now_ns();
     report.set_count("opened ms", opened_ns / 1_000_000);
-    progress
-        .show_until(clock, "holding", opened_ns + common.duration.as_nanos() as u64)
-        .await;
+    progress.show_until(clock, "holding", opened_ns + common.duration.as_nanos() as u64).await;
     let (after, own_after) = (read()?, Usage::of_self());
     let summaries = fleet.finish(common.drain).await?;
 
@@ -205,5 +203,47 @@ impl Listener for Holding {
 
     fn finish(self) -> Held {
         self.summary
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use clap::Parser;
+
+    use super::*;
+    use crate::cli::{Cli, Scenario};
+    use crate::mock::{Lies, Mock};
+
+    async fn idle(more: &str) -> Report {
+        let mock = Mock::start(Lies::default()).await;
+        let line = format!(
+            "loadtest idle --url {} --sockets 20 --duration 200ms --drain 1s --server-pid {} {more}",
+            mock.url(),
+            std::process::id()
+        );
+        let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+        let Scenario::Idle(args) = &cli.scenario else { panic!("not idle") };
+        tokio::time::timeout(Duration::from_secs(20), run(args)).await.expect("it ends").unwrap()
+    }
+
+    #[tokio::test]
+    async fn every_socket_becomes_ready() {
+        for more in ["", "--join", "--joined-own", "--connections-from 127.0.0.2,127.0.0.3"] {
+            let report = idle(more).await;
+            assert_eq!(report.count("sockets ready"), Some(20), "{more}");
+            assert_eq!(report.count("errors"), Some(0), "{more}");
+            assert!(report.count("server bytes a socket").is_some());
+        }
+    }
+
+    #[tokio::test]
+    async fn failures_to_connect_are_counted_by_kind() {
+        // 192.0.2.0/24 is for documentation: no machine may send from it.
+        let report = idle("--connections-from 192.0.2.1").await;
+        assert_eq!(report.count("sockets ready"), Some(0));
+        assert_eq!(report.errors.values().sum::<u64>(), 20);
+        assert!(report.errors.keys().all(|name| name.starts_with("connect: ")));
     }
 }

@@ -127,7 +127,10 @@ mod tests {
 
     #[test]
     fn a_repeat_is_a_duplicate_each_time() {
-        assert_eq!(after(&[11, 12, 12, 11, 13], 13), Findings { duplicate: 2, ..Findings::default() });
+        assert_eq!(
+            after(&[11, 12, 12, 11, 13], 13),
+            Findings { duplicate: 2, ..Findings::default() }
+        );
     }
 
     #[test]

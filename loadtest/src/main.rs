@@ -11,7 +11,7 @@ async fn main() -> ExitCode {
     let report = match loadtest::run(&cli.scenario).await {
         Ok(report) => report,
         Err(error) => {
-            eprintln!("loadtest: {error}");
+            eprintln!("loadtest: {}", with_causes(&error));
             return ExitCode::from(error.exit_code());
         }
     };
@@ -23,4 +23,14 @@ async fn main() -> ExitCode {
         eprintln!("loadtest: not met: {}, measured {}", verdict.objective, verdict.measured);
     }
     ExitCode::FAILURE
+}
+
+fn with_causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(next) = cause {
+        text.push_str(&format!(": {next}"));
+        cause = next.source();
+    }
+    text
 }

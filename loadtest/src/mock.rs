@@ -68,6 +68,7 @@ impl Mock {
         let server = Arc::new(Server { lies, entities: Mutex::default() });
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
+                stream.set_nodelay(true).unwrap();
                 tokio::spawn(Arc::clone(&server).serve(stream));
             }
         });
@@ -265,7 +266,9 @@ fn take_request(input: &mut Vec<u8>) -> Option<(String, Vec<u8>)> {
     let head = String::from_utf8(input[..end].to_vec()).unwrap();
     let length = head
         .lines()
-        .find_map(|line| line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok())
+        .find_map(|line| {
+            line.to_ascii_lowercase().strip_prefix("content-length:")?.trim().parse().ok()
+        })
         .unwrap_or(0);
     if input.len() < end + length {
         return None;

@@ -133,7 +133,7 @@ impl<'a> Cursor<'a> {
                 b"changes" => {
                     let from = cursor.at;
                     cursor.skip()?;
-                    changed = cursor.bytes[from..cursor.at].iter().any(|&byte| byte == b'{');
+                    changed = cursor.bytes[from..cursor.at].contains(&b'{');
                 }
                 _ => cursor.skip()?,
             }
@@ -234,7 +234,9 @@ impl<'a> Cursor<'a> {
                 let rest = &self.bytes[self.at..];
                 let length = rest
                     .iter()
-                    .position(|byte| matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t'))
+                    .position(|byte| {
+                        matches!(byte, b',' | b'}' | b']' | b' ' | b'\n' | b'\r' | b'\t')
+                    })
                     .unwrap_or(rest.len());
                 if length == 0 {
                     return Err(self.malformed());

@@ -170,8 +170,9 @@ impl Socket {
         masks: Random,
     ) -> Result<Self, Closed> {
         let opening = open(endpoint, token, source);
-        let (stream, leftover) =
-            tokio::time::timeout(CONNECT_TIMEOUT, opening).await.map_err(|_| Closed::TimedOut)??;
+        let (stream, leftover) = tokio::time::timeout(CONNECT_TIMEOUT, opening)
+            .await
+            .map_err(|_| Closed::TimedOut)??;
         let (read, half) = stream.into_split();
         let pending = Mutex::new(Pending { bytes: Vec::new(), masks });
         let outbox = Arc::new(Outbox { half, pending });

@@ -106,9 +106,9 @@ impl Node {
     }
 
     /// Finishes what is in flight and stops owners, projectors and forwarders.
-    pub async fn shut_down(self) {
+    pub async fn shut_down(&self) {
         self.claims.abort();
-        for task in self.tasks {
+        for task in &self.tasks {
             task.abort();
         }
         let owners: Vec<_> = self.owners.borrow().values().cloned().collect();

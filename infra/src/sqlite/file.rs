@@ -28,7 +28,7 @@ impl From<Synchronous> for SqliteSynchronous {
     }
 }
 
-/// Settings with which every connection to `path` is made.
+/// Settings with which every writing connection to `path` is made.
 pub(super) fn options(path: &Path, synchronous: Synchronous) -> SqliteConnectOptions {
     SqliteConnectOptions::new()
         .filename(path)
@@ -84,6 +84,31 @@ pub(super) async fn open(
         }
     }
     Ok(connection)
+}
+
+/// Opens a file that is there, for reading.
+pub(super) async fn open_read_only(
+    path: &Path,
+    options: &SqliteConnectOptions,
+) -> Result<SqliteConnection, OpenError> {
+    let failed = |source: sqlx::Error| {
+        if is_damage(&source) {
+            OpenError::Damaged { path: path.to_owned(), reason: source.to_string() }
+        } else {
+            OpenError::Database { path: path.to_owned(), source }
+        }
+    };
+    let options = options.clone().create_if_missing(false);
+    let mut connection = options.connect().await.map_err(failed)?;
+    let version: i64 = sqlx::query_scalar("PRAGMA user_version")
+        .fetch_one(&mut connection)
+        .await
+        .map_err(failed)?;
+    if version == VERSION {
+        Ok(connection)
+    } else {
+        Err(OpenError::Version { path: path.to_owned(), found: version, known: VERSION })
+    }
 }
 
 /// The schema version of this release.

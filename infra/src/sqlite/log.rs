@@ -111,6 +111,43 @@ impl SqliteLog {
         Ok(Self { shared, partitions: settings.partitions, appends, _folder: folder })
     }
 
+    /// Opens the log for reading, as it is now, beside whatever process writes it.
+    ///
+    /// # Errors
+    /// If the file is not there, is damaged, or is newer than this release.
+    pub async fn look_at(folder: Arc<DataFolder>) -> Result<Self, OpenError> {
+        let path = folder.file("log.db");
+        let database = |source| OpenError::Database { path: path.clone(), source };
+        let options = file::options(&path, Synchronous::Normal).read_only(true);
+        let mut reader = file::open_read_only(&path, &options).await?;
+        let rows = sqlx::query("SELECT id, topic, partition FROM topics")
+            .fetch_all(&mut reader)
+            .await
+            .map_err(database)?;
+        let mut ids = HashMap::new();
+        for row in &rows {
+            let id: i64 = row.try_get(0).map_err(database)?;
+            let topic: String = row.try_get(1).map_err(database)?;
+            let partition: i32 = row.try_get(2).map_err(database)?;
+            if let Ok(topic) = topic.parse() {
+                ids.insert(TopicPartition::new(topic, partition), id);
+            }
+        }
+        let of_kind = |of: &&TopicPartition| of.topic == Topic::Outcomes(Kind::Board);
+        let partitions = ids.keys().filter(of_kind).count();
+        let ends = read_ends(&mut reader, ids.values().copied()).await.map_err(database)?;
+        let shared = Arc::new(Shared {
+            readers: SqlitePoolOptions::new().max_connections(2).connect_lazy_with(options),
+            path,
+            hot: ids.values().map(|id| (*id, Mutex::default())).collect(),
+            ends: ends.into_iter().map(|(id, end)| (id, watch::Sender::new(end))).collect(),
+            ids,
+        });
+        let (appends, _nobody) = mpsc::channel(1);
+        let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
+        Ok(Self { shared, partitions, appends, _folder: folder })
+    }
+
     /// Reads the whole file and compares every record with its checksum.
     ///
     /// # Errors

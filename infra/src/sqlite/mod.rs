@@ -11,6 +11,7 @@ use std::{
     path::{Path, PathBuf},
 };
 
+pub use file::Synchronous;
 pub use log::{LogSettings, SqliteLog};
 pub use store::SqliteStore;
 
@@ -70,7 +71,8 @@ pub enum OpenError {
 #[derive(Debug)]
 pub struct DataFolder {
     path: PathBuf,
-    _lock: File,
+    /// None for a reader: SQLite lets it look while another process writes.
+    _lock: Option<File>,
 }
 
 impl DataFolder {
@@ -88,10 +90,20 @@ impl DataFolder {
             .open(path.join("lock"))
             .map_err(folder)?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { path: path.to_owned(), _lock: lock }),
+            Ok(()) => Ok(Self { path: path.to_owned(), _lock: Some(lock) }),
             Err(fs::TryLockError::WouldBlock) => Err(OpenError::InUse(path.to_owned())),
             Err(fs::TryLockError::Error(source)) => Err(folder(source)),
         }
+    }
+
+    /// Looks at a folder that another process may be using; nothing can be written.
+    ///
+    /// # Errors
+    /// If there is no such folder.
+    pub fn look_at(path: &Path) -> Result<Self, OpenError> {
+        let missing = |source| OpenError::Folder { path: path.to_owned(), source };
+        fs::metadata(path.join("log.db")).map_err(missing)?;
+        Ok(Self { path: path.to_owned(), _lock: None })
     }
 
     /// Where a file of this folder is.

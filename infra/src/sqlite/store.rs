@@ -32,7 +32,8 @@ const SHAPES: [usize; 3] = [64, 8, 1];
 /// The store in `store.db`.
 pub struct SqliteStore {
     path: PathBuf,
-    writer: Mutex<Writer>,
+    /// None where the store is only looked at.
+    writer: Option<Mutex<Writer>>,
     readers: SqlitePool,
     _folder: Arc<DataFolder>,
 }
@@ -56,8 +57,20 @@ impl SqliteStore {
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
             .connect_lazy_with(options.read_only(true));
-        let writer = Mutex::new(Writer { connection, known: HashMap::new() });
+        let writer = Some(Mutex::new(Writer { connection, known: HashMap::new() }));
         Ok(Self { path, writer, readers, _folder: folder })
+    }
+
+    /// Opens the store for reading, beside whatever process writes it.
+    ///
+    /// # Errors
+    /// If the file is not there, is damaged, or is newer than this release.
+    pub async fn look_at(folder: Arc<DataFolder>) -> Result<Self, OpenError> {
+        let path = folder.file("store.db");
+        let options = file::options(&path, Synchronous::Normal).read_only(true);
+        drop(file::open_read_only(&path, &options).await?);
+        let readers = SqlitePoolOptions::new().max_connections(2).connect_lazy_with(options);
+        Ok(Self { path, writer: None, readers, _folder: folder })
     }
 
     fn error(&self, error: &sqlx::Error) -> StoreError {
@@ -415,7 +428,10 @@ impl Store for SqliteStore {
     }
 
     async fn commit(&self, write: StoreWrite) -> Result<(), StoreError> {
-        let mut writer = self.writer.lock().await;
+        let Some(writer) = &self.writer else {
+            return Err(StoreError::Unavailable("the store is open for reading only".into()));
+        };
+        let mut writer = writer.lock().await;
         match writer.commit(write).await {
             Ok(Ok(())) => Ok(()),
             Ok(Err(found)) => {

@@ -105,8 +105,10 @@ pub(super) fn compare(base: u64, journal: &[JournalChange], claims: &[Claim]) ->
             (Some(Reply::Accepted { seq: None }), Some(_)) => audit.contradicted += 1,
             (Some(Reply::Refused), Some(_)) => audit.refused_but_there += 1,
             (Some(Reply::Unknown) | None, Some(_)) => audit.unanswered_but_there += 1,
-            (Some(Reply::Accepted { seq: None } | Reply::Refused | Reply::Unknown) | None, None) => {
-            }
+            (
+                Some(Reply::Accepted { seq: None } | Reply::Refused | Reply::Unknown) | None,
+                None,
+            ) => {}
         }
     }
     audit
@@ -160,8 +162,7 @@ mod tests {
 
     #[test]
     fn what_was_not_accepted_is_never_lost() {
-        let claims =
-            [(id(1), Some(Reply::Refused)), (id(2), Some(Reply::Unknown)), (id(3), None)];
+        let claims = [(id(1), Some(Reply::Refused)), (id(2), Some(Reply::Unknown)), (id(3), None)];
         assert_eq!(compare(0, &[], &claims), Audit::default());
         let audit = compare(0, &[posted(1, 1), posted(2, 2), posted(3, 3)], &claims);
         assert_eq!((audit.refused_but_there, audit.unanswered_but_there), (1, 2));

@@ -66,9 +66,8 @@ impl Source {
             Kind::Room => number,
             Kind::Board => number / TASK_LIFE,
         };
-        let entity =
-            (turn as usize).wrapping_mul(self.connections).wrapping_add(self.connection)
-                % self.entities.len();
+        let entity = (turn as usize).wrapping_mul(self.connections).wrapping_add(self.connection)
+            % self.entities.len();
         let (kind, id) = (self.kind.word(), &self.entities[entity].id);
         out.clear();
         write!(
@@ -88,10 +87,7 @@ impl Source {
             Kind::Board => {
                 let name = format!(r#""task":"t{connection}-{task}""#);
                 match number % TASK_LIFE {
-                    0 => write!(
-                        out,
-                        r#""type":"addTask",{name},"column":"todo","title":"{text}""#
-                    ),
+                    0 => write!(out, r#""type":"addTask",{name},"column":"todo","title":"{text}""#),
                     7 => write!(out, r#""type":"deleteTask",{name}"#),
                     step => {
                         let column = if step % 2 == 1 { "done" } else { "todo" };

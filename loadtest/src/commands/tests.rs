@@ -53,8 +53,7 @@ async fn a_closed_loop_goes_on_until_the_end() {
 
 #[tokio::test]
 async fn forgotten_and_repeated_commands_are_counted() {
-    let lies =
-        Lies { forget: [5, 6, 9].into(), repeat: [12, 20].into(), ..Lies::default() };
+    let lies = Lies { forget: [5, 6, 9].into(), repeat: [12, 20].into(), ..Lies::default() };
     let report = commands(lies, "--rate 200").await;
     assert_eq!(count(&report, "lost"), 2 * 3);
     assert_eq!(count(&report, "gaps in journals"), 2 * 3);

@@ -205,16 +205,14 @@ impl Listener for Listening {
     fn on_closed(&mut self, slot: usize, closed: &Closed) {
         let label = closed.label();
         let was_settled = match &mut self.sockets[slot] {
-            Role::Subscriber { state, .. } => {
-                match std::mem::replace(state, Subscriber::Failed) {
-                    Subscriber::Joining => false,
-                    Subscriber::Joined(ledger) => {
-                        *state = Subscriber::CutOff(ledger);
-                        true
-                    }
-                    Subscriber::Failed | Subscriber::CutOff(_) => true,
+            Role::Subscriber { state, .. } => match std::mem::replace(state, Subscriber::Failed) {
+                Subscriber::Joining => false,
+                Subscriber::Joined(ledger) => {
+                    *state = Subscriber::CutOff(ledger);
+                    true
                 }
-            }
+                Subscriber::Failed | Subscriber::CutOff(_) => true,
+            },
             Role::Publisher { room, state } => {
                 self.rooms[*room].publisher_gone.store(true, Relaxed);
                 !matches!(std::mem::replace(state, Publisher::Gone), Publisher::Opening)

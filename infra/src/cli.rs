@@ -1,0 +1,361 @@
+//! The command line: PROTOCOL.md, "Command line".
+
+use std::{
+    io::{IsTerminal as _, Write as _},
+    net::SocketAddr,
+    path::PathBuf,
+    process::ExitCode,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use anyhow::{Context as _, bail};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use gateway::config::Profile;
+use infra::{
+    clock::SystemClock,
+    config::{Overrides, Settings},
+    inspect::{self, Until},
+    serve::Server,
+    sqlite::{DataFolder, SqliteLog, SqliteStore},
+    telemetry, verify,
+};
+use schemas::{EntityId, EntityKey, TenantId, Timestamp, UserName, codec::Subject};
+
+/// Boards, events and rooms, live: every one an actor over a durable log.
+#[derive(Debug, Parser)]
+#[command(name = "switchyard", version, about)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Run a node.
+    Serve(Serve),
+    /// Print a token signed with the configured secret.
+    Token(Token),
+    /// Show an entity: state, partition, epoch, lag, last outcomes.
+    Inspect(Inspect),
+    /// Fold the whole log and compare it with snapshots and journal; exit 1 if they differ.
+    Verify(Place),
+    /// Print an entity's state and every change as JSON lines.
+    Export(Export),
+    /// Print the documents that describe the interfaces.
+    Schema {
+        /// Which.
+        document: Document,
+    },
+}
+
+/// Where the data and the configuration are.
+#[derive(Debug, Args)]
+struct Place {
+    /// The data folder [default: switchyard-data].
+    #[arg(long, value_name = "DIR")]
+    data: Option<PathBuf>,
+    /// The configuration file [default: switchyard.toml if it is there].
+    #[arg(long, value_name = "FILE")]
+    config: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+struct Serve {
+    #[command(flatten)]
+    place: Place,
+    /// The address to listen on [default: 127.0.0.1:8080].
+    #[arg(long, value_name = "ADDRESS")]
+    listen: Option<SocketAddr>,
+    /// How strict to be [default: development].
+    #[arg(long)]
+    profile: Option<ProfileName>,
+    /// Add /ws/echo, which sends every message back, for conformance runners.
+    #[arg(long)]
+    ws_echo: bool,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum ProfileName {
+    Development,
+    Staging,
+    Production,
+}
+
+impl From<ProfileName> for Profile {
+    fn from(name: ProfileName) -> Self {
+        match name {
+            ProfileName::Development => Self::Development,
+            ProfileName::Staging => Self::Staging,
+            ProfileName::Production => Self::Production,
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+struct Token {
+    #[command(flatten)]
+    place: Place,
+    /// Whom the token names.
+    #[arg(long, value_name = "USER")]
+    sub: UserName,
+    /// Their tenant.
+    #[arg(long, default_value = "main")]
+    tenant: TenantId,
+    /// Their roles in the tenant; `admin` may do everything.
+    #[arg(long, value_delimiter = ',')]
+    roles: Vec<String>,
+    /// How long it holds: 90s, 30m, 1h, 7d.
+    #[arg(long, default_value = "1h", value_parser = parse_duration)]
+    ttl: Duration,
+}
+
+#[derive(Debug, Args)]
+struct Inspect {
+    #[command(flatten)]
+    place: Place,
+    /// The entity, such as board:42.
+    entity: EntityId,
+    /// Its tenant.
+    #[arg(long, default_value = "main")]
+    tenant: TenantId,
+    /// The state after this change.
+    #[arg(long, value_name = "N", conflicts_with = "at_time")]
+    at_seq: Option<i64>,
+    /// The state at this time (RFC 3339).
+    #[arg(long, value_name = "T")]
+    at_time: Option<Timestamp>,
+    /// JSON instead of lines for people.
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+struct Export {
+    #[command(flatten)]
+    place: Place,
+    /// The entity, such as board:42.
+    entity: EntityId,
+    /// Its tenant.
+    #[arg(long, default_value = "main")]
+    tenant: TenantId,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Document {
+    /// HTTP.
+    Openapi,
+    /// WebSocket.
+    Asyncapi,
+    /// Every Avro schema of the topics.
+    Avro,
+}
+
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no duration such as 90s, 30m, 1h or 7d");
+    let unit = text.chars().last().ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3_600,
+        'd' => 86_400,
+        _other => return Err(wrong()),
+    };
+    let count: u64 = text[..text.len() - 1].parse().map_err(|_| wrong())?;
+    count.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
+}
+
+/// Does what the arguments say.
+pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+    match arguments.command {
+        Command::Serve(arguments) => serve(arguments),
+        Command::Token(arguments) => token(arguments),
+        Command::Inspect(arguments) => {
+            let key = EntityKey::new(arguments.tenant.clone(), arguments.entity.clone());
+            let history = block_on(history(&arguments.place, &key))?;
+            let until = match (arguments.at_seq, arguments.at_time) {
+                (Some(seq), _) => Until::Seq(seq),
+                (None, Some(time)) => Until::Time(time),
+                (None, None) => Until::Now,
+            };
+            print_inspection(&history.describe(until), arguments.json)
+        }
+        Command::Verify(place) => block_on(verify_data(&place)),
+        Command::Export(arguments) => {
+            let key = EntityKey::new(arguments.tenant, arguments.entity);
+            let history = block_on(history(&arguments.place, &key))?;
+            let lines: Vec<_> = history.export().iter().map(ToString::to_string).collect();
+            print_lines(&lines)
+        }
+        Command::Schema { document } => print_document(document),
+    }
+}
+
+fn settings(place: &Place, overrides: Overrides) -> anyhow::Result<Settings> {
+    let overrides = Overrides { data: place.data.clone(), ..overrides };
+    Ok(Settings::load(place.config.as_deref(), overrides)?)
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+    runtime()?.block_on(work)
+}
+
+/// Prints without failing when the reader has had enough.
+fn print_lines(lines: &[String]) -> anyhow::Result<ExitCode> {
+    let mut out = std::io::stdout().lock();
+    for line in lines {
+        match writeln!(out, "{line}") {
+            Err(error) if error.kind() == std::io::ErrorKind::BrokenPipe => break,
+            result => result?,
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn serve(arguments: Serve) -> anyhow::Result<ExitCode> {
+    telemetry::start();
+    let settings = settings(
+        &arguments.place,
+        Overrides {
+            listen: arguments.listen,
+            profile: arguments.profile.map(Profile::from),
+            ws_echo: arguments.ws_echo,
+            ..Overrides::default()
+        },
+    )?;
+    let system = actix_web::rt::System::with_tokio_rt(|| {
+        tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .expect("the threads of the runtime can be started")
+    });
+    system.block_on(async {
+        let started = Instant::now();
+        let server = Server::start(&settings).await?;
+        let address = server.address();
+        tracing::info!(
+            %address, data = %settings.data.display(), node = settings.node,
+            millis = started.elapsed().as_millis() as u64, "listening"
+        );
+        eprintln!("switchyard is at http://{address}");
+        wait_for_the_end().await.context("signals cannot be awaited")?;
+        tracing::info!("draining");
+        server.stop().await;
+        tracing::info!("stopped");
+        Ok(ExitCode::SUCCESS)
+    })
+}
+
+async fn wait_for_the_end() -> std::io::Result<()> {
+    use tokio::signal::unix::{SignalKind, signal};
+    let mut terminate = signal(SignalKind::terminate())?;
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::select! {
+        _ = terminate.recv() => {}
+        _ = interrupt.recv() => {}
+    }
+    Ok(())
+}
+
+fn token(arguments: Token) -> anyhow::Result<ExitCode> {
+    use actors::ports::Clock as _;
+    let settings = settings(&arguments.place, Overrides::default())?;
+    let Some(secret) = settings.secret()? else {
+        bail!("there is no secret to sign with; set auth.secret");
+    };
+    let millis = i64::try_from(arguments.ttl.as_millis()).context("--ttl is too long")?;
+    let token = gateway::auth::issue(
+        &secret,
+        &settings.auth.audience,
+        &arguments.sub,
+        &arguments.tenant,
+        arguments.roles,
+        SystemClock.now().plus_millis(millis),
+    )?;
+    print_lines(&[token])
+}
+
+async fn look(place: &Place) -> anyhow::Result<(SqliteLog, SqliteStore)> {
+    let settings = settings(place, Overrides::default())?;
+    let folder = Arc::new(DataFolder::look_at(&settings.data)?);
+    Ok((SqliteLog::look_at(folder.clone()).await?, SqliteStore::look_at(folder).await?))
+}
+
+async fn history(place: &Place, key: &EntityKey) -> anyhow::Result<inspect::History> {
+    let (log, store) = look(place).await?;
+    Ok(inspect::read(&log, &store, key).await?)
+}
+
+fn print_inspection(description: &serde_json::Value, json: bool) -> anyhow::Result<ExitCode> {
+    if json {
+        return print_lines(&[serde_json::to_string_pretty(description)?]);
+    }
+    let mut lines = Vec::new();
+    for name in ["entity", "tenant", "seq", "partition", "epoch", "lag"] {
+        lines.push(format!("{name:<10} {}", plain(&description[name])));
+    }
+    lines.push("outcomes".into());
+    for outcome in description["lastOutcomes"].as_array().into_iter().flatten() {
+        lines.push(format!(
+            "  {} {} {} {} {}",
+            plain(&outcome["offset"]),
+            plain(&outcome["at"]),
+            plain(&outcome["by"]),
+            plain(&outcome["result"]),
+            outcome["details"],
+        ));
+    }
+    lines.push(format!("state {}", serde_json::to_string_pretty(&description["state"])?));
+    print_lines(&lines)
+}
+
+fn plain(value: &serde_json::Value) -> String {
+    value.as_str().map_or_else(|| value.to_string(), str::to_owned)
+}
+
+async fn verify_data(place: &Place) -> anyhow::Result<ExitCode> {
+    let (log, store) = look(place).await?;
+    let on_terminal = std::io::stderr().is_terminal();
+    let report = verify::verify(&log, &store, |what| {
+        if on_terminal {
+            eprint!("\r\x1b[Kverifying {what}");
+        } else {
+            eprintln!("verifying {what}");
+        }
+    })
+    .await?;
+    if on_terminal {
+        eprint!("\r\x1b[K");
+    }
+    for difference in &report.differences {
+        eprintln!("{difference}");
+    }
+    let summary = format!(
+        "{} records, {} outcomes, {} entities, {} differences",
+        report.records,
+        report.outcomes,
+        report.entities,
+        report.differences.len()
+    );
+    print_lines(&[summary])?;
+    Ok(if report.differences.is_empty() { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print_document(document: Document) -> anyhow::Result<ExitCode> {
+    let value = match document {
+        Document::Openapi => gateway::openapi(),
+        Document::Asyncapi => gateway::asyncapi(),
+        Document::Avro => {
+            let mut schemas = serde_json::Map::new();
+            for subject in Subject::ALL {
+                schemas.insert(subject.name().into(), serde_json::to_value(subject.schema())?);
+            }
+            schemas.into()
+        }
+    };
+    print_lines(&[serde_json::to_string_pretty(&value)?])
+}

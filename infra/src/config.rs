@@ -1,0 +1,337 @@
+//! Configuration: defaults in code, then `switchyard.toml`, then `SWITCHYARD__…` variables, then
+//! flags. An unknown key is an error that names it.
+
+use std::{
+    collections::{BTreeMap, HashSet},
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use actors::runtime::forwarder::Partner;
+use gateway::config::{GatewayConfig, Limits, PartnerKey, Profile, TokenKey};
+use schemas::{Kind, TenantId, UserName, role::TenantRole};
+use serde::Deserialize;
+
+use crate::sqlite::Synchronous;
+
+/// The file that is read if it is there and no other is named.
+const DEFAULT_FILE: &str = "switchyard.toml";
+
+/// Everything the program can be told.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// development, staging or production.
+    pub profile: Profile,
+    /// Where to listen.
+    pub listen: SocketAddr,
+    /// Where log and store are kept.
+    pub data: PathBuf,
+    /// This process among others; made up if empty.
+    pub node: String,
+    /// The log.
+    pub log: LogConfig,
+    /// Tokens.
+    pub auth: AuthConfig,
+    /// Origins that browsers may come from beside the page's own; `*` for any.
+    pub origins: Vec<String>,
+    /// Bounds.
+    pub limits: Limits,
+    /// Partners by name.
+    pub partners: BTreeMap<UserName, PartnerConfig>,
+    /// Actors.
+    pub actors: ActorsConfig,
+    /// Threads that serve HTTP; 0 for one a core.
+    pub workers: usize,
+    /// Whether `/ws/echo` is there.
+    pub ws_echo: bool,
+}
+
+/// The embedded log.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LogConfig {
+    /// Partitions of each kind; fixed once there is data.
+    pub partitions: i32,
+    /// `full` (to the disk) or `normal` (to the operating system).
+    pub synchronous: Synchronous,
+    /// `log.db` grows no larger than so many bytes; 0 is no bound.
+    pub max_bytes: u64,
+}
+
+/// Tokens.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AuthConfig {
+    /// The shared secret of HS256 tokens. In development one is made in the data folder.
+    pub secret: Option<String>,
+    /// PEM files of public keys for RS256, ES256 or EdDSA tokens.
+    pub public_keys: Vec<PathBuf>,
+    /// What `aud` must be, if a token has one.
+    pub audience: String,
+}
+
+/// One partner.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PartnerConfig {
+    /// The tenant that its commands go to.
+    pub tenant: TenantId,
+    /// Its key, or the HMAC key of its signatures.
+    pub key: String,
+    /// The kinds it may write to; all if empty.
+    #[serde(default)]
+    pub kinds: HashSet<Kind>,
+    /// The commands it may send, by type; all if empty.
+    #[serde(default)]
+    pub commands: HashSet<String>,
+}
+
+/// Actors.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct ActorsConfig {
+    /// Threads that carry owners and entities.
+    pub threads: usize,
+    /// An entity without commands for so many seconds leaves memory.
+    pub passivate_seconds: u64,
+    /// At most so many idle entities of one partition stay in memory.
+    pub most_entities: usize,
+    /// Seconds that a command may take before the answer is `timeout`.
+    pub command_timeout_seconds: u64,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            profile: Profile::Development,
+            listen: SocketAddr::from(([127, 0, 0, 1], 8_080)),
+            data: PathBuf::from("switchyard-data"),
+            node: String::new(),
+            log: LogConfig::default(),
+            auth: AuthConfig::default(),
+            origins: Vec::new(),
+            limits: Limits::default(),
+            partners: BTreeMap::new(),
+            actors: ActorsConfig::default(),
+            workers: 0,
+            ws_echo: false,
+        }
+    }
+}
+
+impl Default for LogConfig {
+    fn default() -> Self {
+        Self { partitions: 4, synchronous: Synchronous::Full, max_bytes: 0 }
+    }
+}
+
+impl Default for AuthConfig {
+    fn default() -> Self {
+        Self { secret: None, public_keys: Vec::new(), audience: "switchyard".into() }
+    }
+}
+
+impl Default for ActorsConfig {
+    fn default() -> Self {
+        Self {
+            threads: 1,
+            passivate_seconds: 60,
+            most_entities: 10_000,
+            command_timeout_seconds: 10,
+        }
+    }
+}
+
+/// Why the configuration does not hold.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// It cannot be read.
+    #[error("configuration: {0}")]
+    Unreadable(#[from] config::ConfigError),
+    /// It can be read but not run with.
+    #[error("configuration key {key}: {reason}")]
+    Refused {
+        /// Which key to set.
+        key: &'static str,
+        /// Why.
+        reason: String,
+    },
+    /// The development secret cannot be made or read.
+    #[error("the secret in {} cannot be used", path.display())]
+    Secret {
+        /// Where.
+        path: PathBuf,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+}
+
+/// What flags set over everything else.
+#[derive(Debug, Clone, Default)]
+pub struct Overrides {
+    /// `--listen`.
+    pub listen: Option<SocketAddr>,
+    /// `--data`.
+    pub data: Option<PathBuf>,
+    /// `--profile`.
+    pub profile: Option<Profile>,
+    /// `--ws-echo`.
+    pub ws_echo: bool,
+}
+
+impl Settings {
+    /// Reads the configuration.
+    ///
+    /// # Errors
+    /// If the file or a variable cannot be read, or a key is unknown.
+    pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Self, ConfigError> {
+        let file = match file {
+            Some(path) => config::File::from(path).required(true),
+            None => config::File::new(DEFAULT_FILE, config::FileFormat::Toml).required(false),
+        };
+        let variables = config::Environment::with_prefix("SWITCHYARD")
+            .prefix_separator("__")
+            .separator("__")
+            .try_parsing(true);
+        let mut settings: Self = config::Config::builder()
+            .add_source(file)
+            .add_source(variables)
+            .build()?
+            .try_deserialize()?;
+        if let Some(listen) = overrides.listen {
+            settings.listen = listen;
+        }
+        if let Some(data) = overrides.data {
+            settings.data = data;
+        }
+        if let Some(profile) = overrides.profile {
+            settings.profile = profile;
+        }
+        settings.ws_echo |= overrides.ws_echo;
+        if settings.node.is_empty() {
+            settings.node = format!("{:08x}", rand::random::<u32>());
+        }
+        settings.check()?;
+        Ok(settings)
+    }
+
+    fn check(&self) -> Result<(), ConfigError> {
+        let refused = |key, reason: &str| Err(ConfigError::Refused { key, reason: reason.into() });
+        if !(1..=1_024).contains(&self.log.partitions) {
+            return refused("log.partitions", "must be 1 to 1024");
+        }
+        if self.auth.secret.as_ref().is_some_and(|secret| secret.len() < 32) {
+            return refused("auth.secret", "must have at least 32 bytes");
+        }
+        if self.profile != Profile::Production {
+            return Ok(());
+        }
+        if self.auth.secret.is_none() && self.auth.public_keys.is_empty() {
+            return refused("auth.secret", "production needs a secret or auth.public_keys");
+        }
+        if self.origins.iter().any(|origin| origin == "*") {
+            return refused("origins", "production does not start with an open origin list");
+        }
+        if self.partners.get("demo").is_some_and(|demo| demo.key == "demo") {
+            return refused("partners.demo.key", "production does not start with the demo key");
+        }
+        Ok(())
+    }
+
+    fn is_development(&self) -> bool {
+        self.profile == Profile::Development
+    }
+
+    /// The secret that signs tokens, if one is configured or may be made.
+    ///
+    /// # Errors
+    /// If the development secret cannot be made or read.
+    pub fn secret(&self) -> Result<Option<Vec<u8>>, ConfigError> {
+        match &self.auth.secret {
+            Some(secret) => Ok(Some(secret.clone().into_bytes())),
+            None if self.is_development() && self.auth.public_keys.is_empty() => {
+                development_secret(&self.data).map(Some)
+            }
+            None => Ok(None),
+        }
+    }
+
+    /// The partners, with the one that development has.
+    pub fn partners(&self) -> Vec<PartnerKey> {
+        let mut partners: Vec<_> = self
+            .partners
+            .iter()
+            .map(|(name, partner)| PartnerKey {
+                partner: Partner {
+                    name: name.clone(),
+                    tenant: partner.tenant.clone(),
+                    kinds: partner.kinds.clone(),
+                    commands: partner.commands.clone(),
+                },
+                key: partner.key.clone(),
+            })
+            .collect();
+        if self.is_development()
+            && !self.partners.contains_key("demo")
+            && let (Ok(name), Ok(tenant)) = ("demo".parse(), "main".parse())
+        {
+            let (kinds, commands) = (HashSet::new(), HashSet::new());
+            let partner = Partner { name, tenant, kinds, commands };
+            partners.push(PartnerKey { partner, key: "demo".into() });
+        }
+        partners
+    }
+
+    /// What the gateway is told.
+    ///
+    /// # Errors
+    /// If the development secret cannot be made or read.
+    pub fn gateway(&self) -> Result<GatewayConfig, ConfigError> {
+        let secret = self.secret()?;
+        let mut token_keys: Vec<_> = secret.iter().cloned().map(TokenKey::Secret).collect();
+        token_keys.extend(self.auth.public_keys.iter().cloned().map(TokenKey::PublicKey));
+        let mut limits = self.limits;
+        if !self.is_development() && limits.connections == Limits::default().connections {
+            limits.connections = 0;
+        }
+        Ok(GatewayConfig {
+            listen: self.listen,
+            node: self.node.clone(),
+            profile: self.profile,
+            token_keys,
+            development_secret: secret.filter(|_| self.is_development()),
+            audience: self.auth.audience.clone(),
+            origins: self.origins.clone(),
+            partners: self.partners(),
+            limits,
+            tenant_role: if self.is_development() { TenantRole::Editor } else { TenantRole::None },
+            workers: self.workers,
+            ws_echo: self.ws_echo,
+            command_timeout: Duration::from_secs(self.actors.command_timeout_seconds),
+        })
+    }
+}
+
+/// The secret that a development node makes in its data folder.
+fn development_secret(data: &Path) -> Result<Vec<u8>, ConfigError> {
+    use std::{io::Write as _, os::unix::fs::OpenOptionsExt as _};
+    let path = data.join("secret");
+    let failed = |source| ConfigError::Secret { path: path.clone(), source };
+    std::fs::create_dir_all(data).map_err(failed)?;
+    let mut options = std::fs::File::options();
+    match options.write(true).create_new(true).mode(0o600).open(&path) {
+        Ok(mut file) => {
+            let bytes: [u8; 32] = rand::random();
+            let text: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+            file.write_all(text.as_bytes()).map_err(failed)?;
+            Ok(text.into_bytes())
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::AlreadyExists => {
+            std::fs::read(&path).map_err(failed)
+        }
+        Err(error) => Err(failed(error)),
+    }
+}
