@@ -1,1 +1,4 @@
-//! placeholder while the workspace is being laid out
+//! What the integration tests share: a running node and its clients, and the simulator.
+
+pub mod client;
+pub mod server;

@@ -81,11 +81,11 @@ function bySessionStart(state, sessions) {
   return { ...state, sessions: sorted };
 }
 
-/** @param {State} state @returns {number} Places taken; owners take none. */
+/** @param {State} state @returns {number} Places taken; the creator takes none. */
 export function taken(state) {
   let places = 0;
   for (const [user, one] of Object.entries(state.participants)) {
-    if (one.standing === "confirmed" && state.members[user] !== "owner") places += 1 + (one.plusOnes ?? 0);
+    if (one.standing === "confirmed" && `user:${user}` !== state.createdBy) places += 1 + (one.plusOnes ?? 0);
   }
   return places;
 }
