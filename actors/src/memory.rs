@@ -18,7 +18,7 @@ use crate::{
     domain::entity::ListingChange,
     ports::{
         Bounds, Checkpoint, Claim, Claims, Clock, EmptyOutcomes, JournalQuery, JournalRow,
-        ListQuery, ListRow, Loaded, Log, LogError, NewRecord, Order, PartitionState, Record,
+        ListQuery, ListRow, Loaded, Log, LogError, NewRecord, Order, PartitionState, Record, Sequence,
         Signal, Signals, SnapshotRow, Store, StoreError, StoreWrite, Tail, Topic, TopicPartition,
     },
 };
@@ -38,6 +38,7 @@ struct SharedLog {
     partitions: i32,
     records: Mutex<HashMap<TopicPartition, Vec<Record>>>,
     grown: watch::Sender<u64>,
+    broken: Mutex<HashSet<TopicPartition>>,
     refuse: AtomicUsize,
     lose: AtomicUsize,
 }
@@ -50,6 +51,7 @@ impl MemoryLog {
                 partitions,
                 records: Mutex::default(),
                 grown: watch::Sender::new(0),
+                broken: Mutex::default(),
                 refuse: AtomicUsize::new(0),
                 lose: AtomicUsize::new(0),
             }),
@@ -87,14 +89,29 @@ impl Log for MemoryLog {
         record: NewRecord,
     ) -> BoxFuture<'static, Result<Offset, LogError>> {
         let failure = || LogError::Unavailable("fault switch".into());
-        if take_one(&self.shared.refuse) {
+        let refused = {
+            let mut broken = lock(&self.shared.broken);
+            match record.sequence {
+                Sequence::Begins => drop(broken.remove(to)),
+                Sequence::Continues if broken.contains(to) => {
+                    return std::future::ready(Err(failure())).boxed();
+                }
+                Sequence::Continues | Sequence::Alone => {}
+            }
+            let refused = take_one(&self.shared.refuse);
+            if refused {
+                broken.insert(to.clone());
+            }
+            refused
+        };
+        if refused {
             return std::future::ready(Err(failure())).boxed();
         }
         let offset = {
             let mut records = lock(&self.shared.records);
             let partition = records.entry(to.clone()).or_default();
             let offset = partition.len() as Offset;
-            let NewRecord { key, value, headers } = record;
+            let NewRecord { key, value, headers, .. } = record;
             partition.push(Record { offset, key, value, headers });
             offset
         };

@@ -78,6 +78,19 @@ impl fmt::Display for TopicPartition {
 /// Headers of a record: names and bytes, in order.
 pub type Headers = Vec<(String, Bytes)>;
 
+/// What an append's failure means for those after it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Sequence {
+    /// Nothing: it stands alone.
+    #[default]
+    Alone,
+    /// The first of a sequence, such as an owner's fence: forgives the failures before it.
+    Begins,
+    /// Part of a sequence, such as an owner's outcomes: fails if one before it failed since the
+    /// sequence began, so that no outcome lands behind one that is missing (R6).
+    Continues,
+}
+
 /// A record to be appended.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub struct NewRecord {
@@ -87,6 +100,8 @@ pub struct NewRecord {
     pub value: Bytes,
     /// What goes with it.
     pub headers: Headers,
+    /// What its failure means for those after it.
+    pub sequence: Sequence,
 }
 
 /// A record as it stands in the log.
@@ -138,7 +153,7 @@ pub trait Log: Send + Sync + 'static {
 
     /// Appends a record and answers its offset once it is durable. Records of one partition
     /// become durable in the order of the calls, whether or not the futures are polled. A failed
-    /// append may still have happened. Never waits for room: refuses with [`LogError::Busy`].
+    /// append may still have happened; [`Sequence`] says what it means for later ones. Never waits for room: refuses with [`LogError::Busy`].
     fn append(
         &self,
         to: &TopicPartition,

@@ -121,7 +121,10 @@ impl Entity {
             && expected != self.seq
         {
             let now = self.seq;
-            return Err(conflict(format!("expected seq {expected}, the entity is at {now}")));
+            let message = format!("expected seq {expected}, the entity is at {now}");
+            let mut rejection = Rejection::field("expect", message);
+            rejection.code = Code::Conflict;
+            return Err(rejection);
         }
         let actor = Actor {
             principal: &command.principal,

@@ -183,7 +183,7 @@ fn move_record(
         let topic = Topic::Commands(key.entity.kind());
         let key = key.to_string();
         let partition = partition_of(key.as_bytes(), ports.log.partitions(&topic));
-        let record = NewRecord { key: key.into(), value: value.into(), headers: Vec::new() };
+        let record = NewRecord { key: key.into(), value: value.into(), headers: Vec::new(), ..NewRecord::default() };
         return ports.log.append(&TopicPartition::new(topic, partition), record);
     }
     tracing::warn!(topic = %of.topic, offset = record.offset, reason, "a record goes to dlq");
@@ -199,6 +199,7 @@ fn move_record(
         key: record.key.clone(),
         value: record.value.clone(),
         headers: headers.into_iter().collect(),
+        ..NewRecord::default()
     };
     ports.log.append(&TopicPartition::new(Topic::Dlq, 0), record)
 }

@@ -23,7 +23,7 @@ use super::{
 };
 use crate::{
     domain::entity::Decision,
-    ports::{Clock, Log, LogError, NewRecord, Record, Store, StoreError, PartitionState, Topic, TopicPartition},
+    ports::{Clock, Log, LogError, NewRecord, Record, Store, StoreError, PartitionState, Sequence, Topic, TopicPartition},
 };
 
 /// Commands that may be between "read" and "outcome read back". Bounds memory and the mailboxes.
@@ -138,7 +138,8 @@ impl PartitionActor {
             Action::Decide { offset, command } => self.decide(offset, command, ctx),
             Action::AppendOutcome { attempt, key, value } => {
                 let key = key.map(|key| Bytes::from(key.to_string())).unwrap_or_default();
-                let record = NewRecord { key, value, headers: Vec::new() };
+                let sequence = Sequence::Continues;
+                let record = NewRecord { key, value, sequence, ..NewRecord::default() };
                 let append = self.ports.log.append(&self.outcomes(), record);
                 // The receiver lives as long as this actor; it is drained as the log answers.
                 self.appends.send((attempt, append)).ok();
@@ -180,7 +181,8 @@ impl PartitionActor {
     }
 
     fn append_fence(&mut self, attempt: u32, value: Bytes, ctx: &mut Context<Self>) {
-        let record = NewRecord { value, ..NewRecord::default() };
+        let sequence = Sequence::Begins;
+        let record = NewRecord { value, sequence, ..NewRecord::default() };
         let append = timeout(APPEND_TIMEOUT, self.ports.log.append(&self.outcomes(), record));
         ctx.spawn(append.into_actor(self).map(move |result, actor, ctx| {
             let actions = match result {
@@ -267,7 +269,7 @@ impl PartitionActor {
         ];
         let headers =
             headers.map(|(name, text)| (name.to_owned(), Bytes::from(text))).into_iter().collect();
-        let record = NewRecord { key: Bytes::new(), value, headers };
+        let record = NewRecord { value, headers, ..NewRecord::default() };
         let append = self.ports.log.append(&TopicPartition::new(Topic::Dlq, 0), record);
         // A dead letter that does not reach the log makes the partition begin anew, which finds
         // the record again.
@@ -277,7 +279,7 @@ impl PartitionActor {
     fn append_command(&self, command: &Command) {
         let Ok(value) = codec::encode_command(command) else { return };
         let key = Bytes::from(command.key.to_string());
-        let record = NewRecord { key, value: value.into(), headers: Vec::new() };
+        let record = NewRecord { key, value: value.into(), headers: Vec::new(), ..NewRecord::default() };
         let append = self.ports.log.append(&self.commands(), record);
         // Not awaited by the owner: a wake that was lost is offered again.
         actix::spawn(async move { append.await.ok() });

@@ -189,7 +189,7 @@ fn to_record(
             (key.into(), value.into())
         }
     };
-    Ok(NewRecord { key, value, headers: Vec::new() })
+    Ok(NewRecord { key, value, ..NewRecord::default() })
 }
 
 /// Reads the JSON form of an Avro record of `partner.<kind>`: the body is `{"moveTask": {…}}`.

@@ -226,7 +226,7 @@ impl Hub {
         let topic = Topic::Commands(command.key.entity.kind());
         let to = TopicPartition::new(topic, self.partition_of(&command.key));
         let key = Bytes::from(command.key.to_string());
-        let record = NewRecord { key, value: value.into(), headers: Vec::new() };
+        let record = NewRecord { key, value: value.into(), headers: Vec::new(), ..NewRecord::default() };
         let append = self.inner.ports.log.append(&to, record);
         Ok(Submitted { key: command.key.clone(), append, _permit: permit })
     }

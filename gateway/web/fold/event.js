@@ -33,7 +33,9 @@ export function apply(state, fact) {
       return withParticipant(state, data.user, { role: data.role });
     case "sessionAdded": {
       const { session: id, ...fields } = data;
-      return bySessionStart(state, [...state.sessions, { track: null, speakers: [], place: null, ...fields, id }]);
+      const session = /** @type {import("../core/types.js").Session} */ (
+        { track: null, speakers: [], place: null, ...fields, id });
+      return bySessionStart(state, [...state.sessions, session]);
     }
     case "sessionUpdated": {
       const { session: id, fields } = data;

@@ -2,7 +2,7 @@
 //! commit), readers that follow from memory and fall back to the file.
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{HashMap, HashSet, VecDeque},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -10,7 +10,8 @@ use std::{
 use actors::{
     memory::ClaimEverything,
     ports::{
-        Bounds, Claims, Headers, Log, LogError, NewRecord, Record, Tail, Topic, TopicPartition,
+        Bounds, Claims, Headers, Log, LogError, NewRecord, Record, Sequence, Tail, Topic,
+        TopicPartition,
     },
 };
 use async_trait::async_trait;
@@ -107,7 +108,10 @@ impl SqliteLog {
             ids,
         });
         let (appends, waiting) = mpsc::channel(WAITING);
-        tokio::spawn(Writer { connection: writer, options, shared: shared.clone() }.run(waiting));
+        let shared_too = shared.clone();
+        let writer =
+            Writer { broken: HashSet::new(), connection: writer, options, shared: shared_too };
+        tokio::spawn(writer.run(waiting));
         Ok(Self { shared, partitions: settings.partitions, appends, _folder: folder })
     }
 
@@ -248,6 +252,8 @@ fn unavailable(error: &sqlx::Error) -> LogError {
 
 /// The one task that writes.
 struct Writer {
+    /// Partitions in which an append failed since their sequence began.
+    broken: HashSet<i64>,
     connection: SqliteConnection,
     options: SqliteConnectOptions,
     shared: Arc<Shared>,
@@ -268,6 +274,7 @@ impl Writer {
                 }
                 Err(error) => {
                     tracing::error!(%error, records = records.len(), "the log cannot be written");
+                    self.broken.extend(records.iter().map(|(id, _)| *id));
                     for done in done {
                         done.send(Err(unavailable(&error))).ok();
                     }
@@ -277,17 +284,26 @@ impl Writer {
         }
     }
 
-    /// Gives every waiting record its offset.
+    /// Gives every waiting record its offset; refuses those behind one that failed.
     fn place(
-        &self,
+        &mut self,
         group: &mut Vec<Append>,
     ) -> (Vec<(i64, Record)>, Vec<oneshot::Sender<Result<Offset, LogError>>>) {
         let mut next: HashMap<i64, Offset> = HashMap::new();
         let mut records = Vec::with_capacity(group.len());
         let mut waiting = Vec::with_capacity(group.len());
         for Append { id, record, done } in group.drain(..) {
+            match record.sequence {
+                Sequence::Begins => drop(self.broken.remove(&id)),
+                Sequence::Continues if self.broken.contains(&id) => {
+                    let error = LogError::Unavailable("an append before this one failed".into());
+                    done.send(Err(error)).ok();
+                    continue;
+                }
+                Sequence::Continues | Sequence::Alone => {}
+            }
             let end = next.entry(id).or_insert_with(|| *self.shared.ends[&id].borrow());
-            let NewRecord { key, value, headers } = record;
+            let NewRecord { key, value, headers, .. } = record;
             records.push((id, Record { offset: *end, key, value, headers }));
             waiting.push(done);
             *end += 1;
