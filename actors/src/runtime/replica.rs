@@ -36,9 +36,10 @@ pub enum FoldError {
         #[source]
         source: CodecError,
     },
-    /// What the store gave is older than what is held here: ask again.
-    #[error("what was loaded of {0} is outdated")]
-    Outdated(EntityKey),
+    /// What the store gave is older than what is held here, or newer than what has been read:
+    /// ask again.
+    #[error("what was loaded of {0} is of another moment")]
+    OtherMoment(EntityKey),
 }
 
 /// An entity as the store knows it: snapshot and journal folded.
@@ -152,10 +153,11 @@ impl Replica {
     /// The entity as of now, from what the store gave and what has come since.
     ///
     /// # Errors
-    /// If what the store gave cannot be folded, or is older than the ring.
+    /// If what the store gave cannot be folded, or is of another moment than the ring.
     pub fn present(&self, key: &EntityKey, loaded: &Loaded) -> Result<Entity, FoldError> {
-        if loaded.checkpoint.offset < self.held_from {
-            return Err(FoldError::Outdated(key.clone()));
+        let read_until = self.reader.checkpoint().offset;
+        if !(self.held_from..=read_until).contains(&loaded.checkpoint.offset) {
+            return Err(FoldError::OtherMoment(key.clone()));
         }
         let mut entity = fold(key, loaded)?;
         if self.guards.read_your_writes {

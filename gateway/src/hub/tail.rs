@@ -34,6 +34,8 @@ use crate::problem::Problem;
 const TRIM: Duration = Duration::from_secs(1);
 /// The pause before a tail that broke begins anew.
 const PAUSE: Duration = Duration::from_millis(200);
+/// The pause before an entity is loaded again because the store was of another moment.
+const AGAIN: Duration = Duration::from_millis(1);
 /// Entities that nobody is subscribed to but that were read lately.
 const LATELY_READ: usize = 512;
 
@@ -280,14 +282,15 @@ impl TailTask {
         let waiting = tail.loading.entry(key.clone()).or_default();
         waiting.push(request);
         if waiting.len() == 1 {
-            self.load(key);
+            self.load(key, Duration::ZERO);
         }
     }
 
-    fn load(&self, key: EntityKey) {
+    fn load(&self, key: EntityKey, after: Duration) {
         let (store, partition) = (self.ports.store.clone(), self.partition);
         let to_self = self.to_self.clone();
         tokio::spawn(async move {
+            sleep(after).await;
             let result = store.load(&key, partition).await;
             if let Some(tail) = to_self.upgrade() {
                 tail.send(Request::Loaded { key, result }).await.ok();
@@ -311,7 +314,7 @@ impl TailTask {
         let entity = match result {
             Ok(loaded) => match tail.replica.present(&key, &loaded) {
                 Ok(entity) => Ok(entity),
-                Err(FoldError::Outdated(_)) => return self.load(key),
+                Err(FoldError::OtherMoment(_)) => return self.load(key, AGAIN),
                 Err(error) => Err(Problem::new(Code::Unavailable, error.to_string())),
             },
             Err(error) => Err(store_problem(error)),

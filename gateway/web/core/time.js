@@ -22,7 +22,12 @@ export function format(at, options) {
 
 /** @param {string} at @param {string} [timeZone] */
 export function clock(at, timeZone) {
-  return format(at, { hour: "2-digit", minute: "2-digit", timeZone });
+  return format(at, { hour: "numeric", minute: "2-digit", timeZone });
+}
+
+/** @param {string} at @returns {string} Always four digits, for narrow places. */
+export function shortClock(at) {
+  return format(at, { hour: "2-digit", minute: "2-digit", hourCycle: "h23" });
 }
 
 /** @param {string | Date} at @param {string} [timeZone] */

@@ -60,6 +60,24 @@ function render(node, me, depth) {
   }
 }
 
+/**
+ * A message in one line, without its markup.
+ * @param {{text: string | null, content: ContentNode[] | null}} message
+ * @returns {string}
+ */
+export function plainText({ text, content }) {
+  if (!content) return text ?? "";
+  const parts = content.map(function flat(/** @type {ContentNode} */ node) {
+    const { type, target, children = [] } = node;
+    if (type === "mention" || type === "broadcastMention") return `@${target}`;
+    if (type === "emoji") return emojiOf(target ?? "") ?? `:${target}:`;
+    /** @type {string} */
+    const inside = children.map(flat).join("");
+    return (node.text ?? "") + inside + (type === "lineBreak" || type === "listItem" ? " " : "");
+  });
+  return parts.join(" ").replace(/\s+/g, " ").trim();
+}
+
 /** @param {string} address */
 export function isSafeLink(address) {
   try {

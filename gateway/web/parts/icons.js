@@ -29,7 +29,7 @@ const PATHS = {
   archive: "M3.5 4.5h13v3h-13zM4.5 7.5v8h11v-8M8 10.5h4",
   keys: "M3 5.5h14v9H3zM5.8 8.3h.5M8.6 8.3h.5M11.4 8.3h.5M14.2 8.3h.2M6.5 11.7h7",
   out: "M8 4H4.5v12H8M8 10h8.5M13 6.5l3.5 3.5-3.5 3.5",
-  more: "M5 10h.1M10 10h.1M15 10h.1",
+  more: "M4.6 10a.4.4 0 1 0 .8 0 .4.4 0 1 0-.8 0zM9.6 10a.4.4 0 1 0 .8 0 .4.4 0 1 0-.8 0zM14.6 10a.4.4 0 1 0 .8 0 .4.4 0 1 0-.8 0z",
   comment: "M4 4.5h12v8.5H9.5L6.5 16v-3H4z",
   list: "M8 5.5h8.5M8 10h8.5M8 14.5h8.5M3.5 5.5h1M3.5 10h1M3.5 14.5h1",
   calendar: "M3.5 4.5h13v12h-13zM3.5 8.5h13M7.8 8.5v8M12.2 8.5v8M3.5 12.5h13",
@@ -46,7 +46,7 @@ export function icon(name) {
 
 /** Two tracks that part: the mark of a switchyard. @returns {SVGSVGElement} */
 export function mark() {
-  const drawing = svg("M5 17V3M5 13.5c0-4.5 8.5-3 8.5-8V3M15.5 17v-5", "mark");
+  const drawing = svg("M6 17.5V2.5M6 15c0-5.5 8.5-4.5 8.5-10V2.5", "mark");
   return drawing;
 }
 

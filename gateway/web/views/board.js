@@ -167,8 +167,8 @@ export class BoardView extends EntityView {
     const ok = await this.send({ type: "moveTask", task, column, after, expectColumn: place.column.id });
     const card = this.cards.get(task);
     if (ok === null && card) {
-      card.classList.add("refused");
-      window.setTimeout(() => card.classList.remove("refused"), 900);
+      card.classList.add("bounced");
+      window.setTimeout(() => card.classList.remove("bounced"), 900);
     }
   }
 

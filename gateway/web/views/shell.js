@@ -122,6 +122,7 @@ export class Shell extends HTMLElement {
       { label: "Away", run: () => status("away") },
       { label: "Busy", run: () => status("busy") },
       "line",
+      { label: "Search", hint: "Ctrl K", run: openPalette },
       { label: "Keys", hint: "?", run: showKeys },
       { label: THEME_WORDS[theme()].label, run: nextTheme },
       { label: "Sign out", run: () => session.signOut() },

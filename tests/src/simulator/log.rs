@@ -14,8 +14,6 @@ pub(super) enum Producer {
     Owner { name: u64, attempt: u32 },
     /// A gateway.
     Gateway { name: u64 },
-    /// A fault.
-    Nobody,
 }
 
 /// Which of the two partitions.
@@ -110,7 +108,6 @@ impl ModelLog {
         self.pending.retain(|append| match append.producer {
             Producer::Owner { name, .. } => Some(name) == owner,
             Producer::Gateway { name } => gateways.iter().any(|gateway| gateway.name == name),
-            Producer::Nobody => true,
         });
     }
 }

@@ -161,8 +161,8 @@ impl World {
         match self.rng.random_range(0..100) {
             0..25 => self.land(),
             25..50 => self.owner_step(),
-            50..65 => self.gateway_step(),
-            65..75 => self.projector_step(),
+            50..70 => self.gateway_step(),
+            70..75 => self.projector_step(),
             75..95 => self.client_step(),
             _ if self.storm => self.fault(),
             _calm => {}
@@ -194,7 +194,6 @@ impl World {
                     gateway.landed(&append, result);
                 }
             }
-            Producer::Nobody => {}
         }
     }
 

@@ -15,7 +15,9 @@ use actors::{
 };
 use bytes::Bytes;
 use rand::Rng as _;
-use schemas::{Command, EntityKey, Kind, Timestamp};
+use schemas::{
+    Code, Command, EntityKey, Kind, Outcome, Rejection, Timestamp, Verdict,
+};
 
 use super::{
     World,
@@ -133,8 +135,12 @@ impl OwnerProcess {
             self.entities.insert(key.clone(), entity);
         }
         let entity = self.entities.get_mut(key).expect("just inserted");
-        let (decision, wake_at) =
-            decide_and_apply(entity, &command, offset, &self.guards).expect("writable");
+        let new_release = self.name.is_multiple_of(2);
+        let (decision, wake_at) = if new_release && releases_disagree(entity, &command) {
+            refuse(entity, &command, offset)
+        } else {
+            decide_and_apply(entity, &command, offset, &self.guards).expect("writable")
+        };
         let attempt = self.owner.attempt();
         self.thoughts.push_back(Thought { attempt, offset, command, decision, wake_at });
     }
@@ -217,4 +223,31 @@ impl OwnerProcess {
             self.entities.remove(&key);
         }
     }
+}
+
+/// Nodes of two releases run side by side in an upgrade, and the new one refuses some commands
+/// that the old one takes. Without this, deciding the same command twice would always come to
+/// the same, and a fence (R2) would have nothing to protect.
+pub(super) fn releases_disagree(entity: &Entity, command: &Command) -> bool {
+    let is_first = entity.recent.find(command.id).is_none();
+    is_first && command.tenant == entity.key.tenant && command.id.as_bytes()[0] < 64
+}
+
+fn refuse(entity: &mut Entity, command: &Command, offset: i64) -> (Decision, Option<Timestamp>) {
+    let verdict = Verdict::Rejected(Rejection::new(Code::Invalid, "the new release says no"));
+    let outcome = Outcome {
+        epoch: 0,
+        command_offset: offset,
+        command_id: command.id,
+        key: Some(command.key.clone()),
+        at: command.at,
+        by: command.principal.clone(),
+        fingerprint: schemas::codec::fingerprint(command).expect("writable"),
+        repeats: None,
+        wake_at: None,
+        verdict,
+    };
+    entity.apply(&outcome);
+    let Outcome { verdict, fingerprint, .. } = outcome;
+    (Decision { verdict, repeats: None, fingerprint }, entity.next_wake())
 }

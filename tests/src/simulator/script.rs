@@ -18,12 +18,13 @@ pub(super) fn create(kind: Kind) -> Body {
     body_from_value(kind, body).expect("a body")
 }
 
-/// Any later command.
-pub(super) fn command(kind: Kind, rng: &mut StdRng) -> Body {
+/// Any later command, given at `now` (milliseconds since 1970).
+pub(super) fn command(kind: Kind, rng: &mut StdRng, now: i64) -> Body {
+    let soon = schemas::Timestamp::from_millis(now + rng.random_range(0..5_000));
     let body = match kind {
         Kind::Board => board(rng),
-        Kind::Event => event(rng),
-        Kind::Room => room(rng),
+        Kind::Event => event(rng, soon),
+        Kind::Room => room(rng, soon),
     };
     body_from_value(kind, body).expect("a body")
 }
@@ -40,21 +41,19 @@ fn board(rng: &mut StdRng) -> Value {
     }
 }
 
-fn event(rng: &mut StdRng) -> Value {
+fn event(rng: &mut StdRng, soon: schemas::Timestamp) -> Value {
     let user = format!("u{}", rng.random_range(0..5));
-    match rng.random_range(0..8) {
+    match rng.random_range(0..9) {
         0 => json!({"type": "setStatus", "status": "published"}),
         1..5 => json!({"type": "respond", "user": user, "answer": "yes"}),
         5 => json!({"type": "respond", "user": user, "answer": "no"}),
         6 => json!({"type": "updateEvent", "capacity": rng.random_range(1..5)}),
-        _closing => {
-            let closes = schemas::Timestamp::from_millis(1_000_000 + rng.random_range(0..60_000));
-            json!({"type": "updateEvent", "registrationCloses": closes})
-        }
+        7 => json!({"type": "respond", "answer": "yes"}),
+        _closing => json!({"type": "updateEvent", "registrationCloses": soon}),
     }
 }
 
-fn room(rng: &mut StdRng) -> Value {
+fn room(rng: &mut StdRng, soon: schemas::Timestamp) -> Value {
     let message = format!("m{}", rng.random_range(0..6));
     match rng.random_range(0..9) {
         0..3 => json!({"type": "post", "message": message, "text": "hi"}),
@@ -63,8 +62,8 @@ fn room(rng: &mut StdRng) -> Value {
         5 => json!({"type": "react", "message": message, "emoji": "+1"}),
         6 => json!({"type": "setSlowMode", "seconds": rng.random_range(0..4)}),
         7 => {
-            let until = schemas::Timestamp::from_millis(1_000_000 + rng.random_range(0..60_000));
-            json!({"type": "mute", "user": format!("c{}", rng.random_range(0..4)), "until": until})
+            let user = format!("c{}", rng.random_range(0..4));
+            json!({"type": "mute", "user": user, "until": soon})
         }
         _edit => json!({"type": "edit", "message": message, "text": format!("e{}", rng.random_range(0..9))}),
     }

@@ -3,6 +3,7 @@
 import { h, fill, throttle } from "../../core/dom.js";
 import { itemId, plainName } from "../../core/ids.js";
 import { session } from "../../core/session.js";
+import { plainText } from "../../parts/content.js";
 import { icon } from "../../parts/icons.js";
 
 /** How often others are told that one is typing, in milliseconds. */
@@ -64,7 +65,7 @@ export class Composer {
     this.#replied = message;
     this.#reply.hidden = message === null;
     if (!message) return;
-    fill(this.#reply, icon("reply"), h("span", {}, "Replying to ", h("b", {}, plainName(message.author)), ` ${(message.text ?? "").slice(0, 80)}`),
+    fill(this.#reply, icon("reply"), h("span", {}, "Replying to ", h("b", {}, plainName(message.author)), ` ${plainText(message).slice(0, 80)}`),
       h("button", { class: "icon-button small", "aria-label": "Do not reply", on: { click: () => this.replyTo(null) } }, icon("close")));
     this.focus();
   }

@@ -3,9 +3,9 @@
 import { h } from "../../core/dom.js";
 import { plainName } from "../../core/ids.js";
 import { session } from "../../core/session.js";
-import { clock, format } from "../../core/time.js";
+import { clock, format, shortClock } from "../../core/time.js";
 import { avatar } from "../../parts/avatar.js";
-import { isSafeLink, renderContent } from "../../parts/content.js";
+import { isSafeLink, plainText, renderContent } from "../../parts/content.js";
 import { confirmDanger } from "../../parts/dialog.js";
 import { PICKER, emojiOf } from "../../parts/emoji.js";
 import { icon } from "../../parts/icons.js";
@@ -28,7 +28,7 @@ export function messageRow(timeline, message, around) {
     h("time", { dateTime: message.at, title: format(message.at, { dateStyle: "full", timeStyle: "short" }) }, clock(message.at)),
     pinned && h("span", { class: "pill" }, "Pinned"));
   return h("article", { class: classes, testid: "message", data: { message: message.id }, "aria-label": `${author}, ${clock(message.at)}` },
-    h("div", { class: "message-side" }, joins ? h("time", { class: "side-time" }, clock(message.at)) : avatar(author)),
+    h("div", { class: "message-side" }, joins ? h("time", { class: "side-time" }, shortClock(message.at)) : avatar(author)),
     h("div", { class: "message-main" }, quote(timeline, message, around), head, body(timeline, message),
       attachments(message), reactions(timeline, message), thread(timeline, message, around)),
     !message.deleted && !message.waiting && tools(timeline, message, around));
@@ -67,7 +67,7 @@ function editor(timeline, message) {
 /** @param {Timeline} timeline @param {Message} message @param {Around} around */
 function quote({ room }, { replyTo }, { quoted }) {
   if (!replyTo) return null;
-  const words = quoted ? (quoted.deleted ? "a deleted message" : (quoted.text ?? "").slice(0, 120)) : "an older message";
+  const words = quoted ? (quoted.deleted ? "a deleted message" : plainText(quoted).slice(0, 120)) : "an older message";
   return h("button", { class: "quote-line", on: { click: () => room.jumpTo(replyTo) } },
     icon("reply"), quoted && h("b", {}, plainName(quoted.author)), h("span", {}, words));
 }
