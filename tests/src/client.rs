@@ -41,7 +41,15 @@ impl Client {
     /// # Errors
     /// If the handshake is refused or the greeting does not come.
     pub async fn connect_with(server: &TestServer, token: Option<&str>) -> anyhow::Result<Self> {
-        let mut request = format!("ws://{}/ws", server.address).into_client_request()?;
+        Self::connect_to(&server.address, token).await
+    }
+
+    /// As [`Client::connect_with`], to an address: for clients that outlive the node they are at.
+    ///
+    /// # Errors
+    /// If the handshake is refused or the greeting does not come.
+    pub async fn connect_to(address: &str, token: Option<&str>) -> anyhow::Result<Self> {
+        let mut request = format!("ws://{address}/ws").into_client_request()?;
         let mut offers = "switchyard.v1".to_owned();
         if let Some(token) = token {
             offers.push_str(&format!(", bearer.{token}"));

@@ -17,6 +17,9 @@ use tokio::{
 /// A node must be ready within this, and a command of the program done.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// Where a node listens that may take any free port.
+const ANY_PORT: &str = "127.0.0.1:0";
+
 /// The program under test: built beside the test binary, or named by `SWITCHYARD_BIN`.
 ///
 /// # Panics
@@ -103,7 +106,7 @@ impl TestServer {
     /// # Errors
     /// If it does not become ready in time.
     pub async fn start_in(data: &Path, setup: Setup) -> anyhow::Result<Self> {
-        let (child, address) = spawn(data, &setup).await?;
+        let (child, address) = spawn(data, &setup, ANY_PORT).await?;
         let server = Self { child, address, data: data.to_owned(), setup, _folder: None };
         server.wait_until_ready().await?;
         Ok(server)
@@ -144,7 +147,20 @@ impl TestServer {
     /// # Errors
     /// If it does not become ready in time.
     pub async fn restart(&mut self) -> anyhow::Result<()> {
-        let (child, address) = spawn(&self.data, &self.setup).await?;
+        self.restart_on(ANY_PORT).await
+    }
+
+    /// As [`TestServer::restart`], on the same port, for clients that find back by themselves.
+    ///
+    /// # Errors
+    /// If it does not become ready in time.
+    pub async fn restart_here(&mut self) -> anyhow::Result<()> {
+        let address = self.address.clone();
+        self.restart_on(&address).await
+    }
+
+    async fn restart_on(&mut self, listen: &str) -> anyhow::Result<()> {
+        let (child, address) = spawn(&self.data, &self.setup, listen).await?;
         self.child = child;
         self.address = address;
         self.wait_until_ready().await
@@ -191,10 +207,10 @@ pub async fn run(data: &Path, arguments: &[&str]) -> anyhow::Result<Output> {
 }
 
 /// Starts `serve` and reads from its stderr where it listens.
-async fn spawn(data: &Path, setup: &Setup) -> anyhow::Result<(Child, String)> {
+async fn spawn(data: &Path, setup: &Setup, listen: &str) -> anyhow::Result<(Child, String)> {
     let mut command = Command::new(program());
     command
-        .args(["serve", "--listen", "127.0.0.1:0", "--data"])
+        .args(["serve", "--listen", listen, "--data"])
         .arg(data)
         .args(&setup.arguments)
         .stdin(Stdio::null())
