@@ -18,8 +18,9 @@ use crate::{
     domain::entity::ListingChange,
     ports::{
         Bounds, Checkpoint, Claim, Claims, Clock, EmptyOutcomes, JournalQuery, JournalRow,
-        ListQuery, ListRow, Loaded, Log, LogError, NewRecord, Order, PartitionState, Record, Sequence,
-        Signal, Signals, SnapshotRow, Store, StoreError, StoreWrite, Tail, Topic, TopicPartition,
+        ListQuery, ListRow, Loaded, Log, LogError, NewRecord, Order, PartitionState, Record,
+        Sequence, Signal, Signals, SnapshotRow, Store, StoreError, StoreWrite, Tail, Topic,
+        TopicPartition,
     },
 };
 
@@ -280,9 +281,10 @@ impl MemoryStore {
     /// [`Store::partition`], at once.
     pub fn partition_now(&self, kind: Kind, partition: i32) -> PartitionState {
         let tables = lock(&self.tables);
-        let of_partition = tables.timers.iter().filter(|(key, (number, _))| {
-            *number == partition && key.entity.kind() == kind
-        });
+        let of_partition = tables
+            .timers
+            .iter()
+            .filter(|(key, (number, _))| *number == partition && key.entity.kind() == kind);
         PartitionState {
             checkpoint: tables
                 .checkpoints
@@ -459,7 +461,10 @@ impl Signals for MemorySignals {
     }
 
     fn present(&self, key: &EntityKey) -> Vec<String> {
-        lock(&self.present).get(key).map(|people| people.keys().cloned().collect()).unwrap_or_default()
+        lock(&self.present)
+            .get(key)
+            .map(|people| people.keys().cloned().collect())
+            .unwrap_or_default()
     }
 
     fn subscribe(&self) -> broadcast::Receiver<(EntityKey, Signal)> {

@@ -65,7 +65,11 @@ impl App {
         let minute = Duration::from_secs(60);
         Ok(Self(Arc::new(Shared {
             commands: Keyed::new(limits.commands_per_minute, minute, "commands"),
-            anonymous: Keyed::new(limits.anonymous_requests, 15 * minute, "requests without a token"),
+            anonymous: Keyed::new(
+                limits.anonymous_requests,
+                15 * minute,
+                "requests without a token",
+            ),
             config,
             verifier,
             hub,
@@ -167,7 +171,8 @@ impl App {
             Some(node) => node.is_ready().await,
             None => true,
         };
-        owning && self.0.hub.gauges().all(|(_, _, gauge)| gauge.position.load(Ordering::Relaxed) >= 0)
+        owning
+            && self.0.hub.gauges().all(|(_, _, gauge)| gauge.position.load(Ordering::Relaxed) >= 0)
     }
 
     /// Forgets what limits no one any more; called once in a while.

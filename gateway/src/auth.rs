@@ -108,7 +108,8 @@ impl Verifier {
                     keys.push((key, validation(Algorithm::HS256, &config.audience)));
                 }
                 TokenKey::PublicKey(path) => {
-                    let failed = |reason: String| KeyError { path: path.display().to_string(), reason };
+                    let failed =
+                        |reason: String| KeyError { path: path.display().to_string(), reason };
                     let pem = std::fs::read(path).map_err(|error| failed(error.to_string()))?;
                     let (key, algorithm) = public_key(&pem)
                         .ok_or_else(|| failed("is no RSA, EC or Ed25519 public key".into()))?;

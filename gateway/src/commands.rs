@@ -2,12 +2,8 @@
 //! HTTP share.
 
 use schemas::{
-    Body, Code, Command, CommandId, EntityId, Outcome, Seq, Verdict,
-    board::BoardCommand,
-    event::EventCommand,
-    json,
-    role::TenantRole,
-    room::RoomCommand,
+    Body, Code, Command, CommandId, EntityId, Outcome, Seq, Verdict, board::BoardCommand,
+    event::EventCommand, json, role::TenantRole, room::RoomCommand,
 };
 use serde_json::Value;
 use uuid::Uuid;
@@ -21,7 +17,7 @@ use crate::{
 
 /// A command as a client asks for it.
 #[derive(Debug)]
-pub struct NewCommand {
+pub(crate) struct NewCommand {
     /// Of which entity.
     pub entity: EntityId,
     /// `{type, …}`.
@@ -36,7 +32,7 @@ pub struct NewCommand {
 ///
 /// # Errors
 /// `invalid` with the field, `rate_limited` with the time to wait.
-pub fn make(app: &App, identity: &Identity, new: NewCommand) -> Result<Command, Problem> {
+pub(crate) fn make(app: &App, identity: &Identity, new: NewCommand) -> Result<Command, Problem> {
     let mut body = json::body_from_value(new.entity.kind(), new.body)?;
     fill_in(&mut body, app.config().tenant_role);
     app.limit_commands(identity)?;
@@ -74,7 +70,7 @@ fn fill_in(body: &mut Body, default: TenantRole) {
 ///
 /// # Errors
 /// If the journal cannot be read.
-pub async fn repeated_answer(app: &App, outcome: &Outcome) -> Result<Vec<u8>, Problem> {
+pub(crate) async fn repeated_answer(app: &App, outcome: &Outcome) -> Result<Vec<u8>, Problem> {
     let (Some(key), Some(repeat)) = (&outcome.key, outcome.repeats) else {
         return Err(Problem::new(Code::Unavailable, "the outcome names no entity"));
     };
@@ -85,11 +81,8 @@ pub async fn repeated_answer(app: &App, outcome: &Outcome) -> Result<Vec<u8>, Pr
         limit: repeat.to - repeat.after,
         empty: actors::ports::EmptyOutcomes::Skip,
     };
-    let first = if repeat.to > repeat.after {
-        app.hub().journal(key, query).await?
-    } else {
-        Vec::new()
-    };
+    let first =
+        if repeat.to > repeat.after { app.hub().journal(key, query).await? } else { Vec::new() };
     let changes: Vec<_> = first.iter().flat_map(changes_json).collect();
     Ok(answer_to_command(repeat.to, &changes, outcome.command_id, Repeated::Yes))
 }
@@ -98,7 +91,10 @@ pub async fn repeated_answer(app: &App, outcome: &Outcome) -> Result<Vec<u8>, Pr
 ///
 /// # Errors
 /// The rejection as a problem.
-pub async fn answer(app: &App, delivery: &crate::hub::Delivery) -> Result<(Seq, Vec<u8>), Problem> {
+pub(crate) async fn answer(
+    app: &App,
+    delivery: &crate::hub::Delivery,
+) -> Result<(Seq, Vec<u8>), Problem> {
     let outcome = delivery.outcome();
     match (&outcome.verdict, outcome.repeats) {
         (Verdict::Accepted { seq, .. }, None) => {

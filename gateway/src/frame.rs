@@ -109,7 +109,7 @@ impl Decoder {
     ///
     /// # Errors
     /// The code to close with.
-    pub fn next(&mut self) -> Result<Option<Message>, CloseCode> {
+    pub fn next_message(&mut self) -> Result<Option<Message>, CloseCode> {
         loop {
             let Some(head) = self.head()? else { return Ok(None) };
             if self.buffer.len() < head.head + head.length {

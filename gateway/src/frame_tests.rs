@@ -23,7 +23,7 @@ fn client_frame(first: u8, payload: &[u8]) -> Vec<u8> {
 fn decode(bytes: &[u8]) -> Result<Option<Message>, CloseCode> {
     let mut decoder = Decoder::new(1_000);
     decoder.push(bytes);
-    decoder.next()
+    decoder.next_message()
 }
 
 #[test]
@@ -51,7 +51,7 @@ fn too_large_is_known_from_the_head_alone() {
     let mut decoder = Decoder::new(10);
     decoder.push(&client_frame(0x01, b"123456"));
     decoder.push(&client_frame(0x80, b"123456"));
-    assert_eq!(decoder.next(), Err(CloseCode::TooLarge));
+    assert_eq!(decoder.next_message(), Err(CloseCode::TooLarge));
 }
 
 #[test]
@@ -60,9 +60,9 @@ fn fragments_are_put_together_around_control_frames() {
     decoder.push(&client_frame(0x01, "grü".as_bytes()));
     decoder.push(&client_frame(0x89, b"p"));
     decoder.push(&client_frame(0x80, "ße".as_bytes()));
-    assert_eq!(decoder.next(), Ok(Some(Message::Ping("p".into()))));
-    assert_eq!(decoder.next(), Ok(Some(Message::Text("grüße".into()))));
-    assert_eq!(decoder.next(), Ok(None));
+    assert_eq!(decoder.next_message(), Ok(Some(Message::Ping("p".into()))));
+    assert_eq!(decoder.next_message(), Ok(Some(Message::Text("grüße".into()))));
+    assert_eq!(decoder.next_message(), Ok(None));
 }
 
 #[test]
@@ -85,7 +85,7 @@ proptest! {
         let mut found = Vec::new();
         for piece in stream.chunks(cut) {
             decoder.push(piece);
-            while let Some(Message::Text(text)) = decoder.next().unwrap() {
+            while let Some(Message::Text(text)) = decoder.next_message().unwrap() {
                 found.push(String::from_utf8(text.to_vec()).unwrap());
             }
         }
@@ -97,7 +97,7 @@ proptest! {
         let mut decoder = Decoder::new(100);
         decoder.push(&bytes);
         for _ in 0..bytes.len() {
-            if !matches!(decoder.next(), Ok(Some(_))) {
+            if !matches!(decoder.next_message(), Ok(Some(_))) {
                 break;
             }
         }

@@ -7,20 +7,24 @@ use std::{
     time::{Duration, Instant},
 };
 
-use governor::{Quota, RateLimiter, clock::{Clock as _, DefaultClock}, state::keyed::DashMapStateStore};
+use governor::{
+    Quota, RateLimiter,
+    clock::{Clock as _, DefaultClock},
+    state::keyed::DashMapStateStore,
+};
 use schemas::Code;
 
 use crate::problem::Problem;
 
 /// A bound per key, shared by the workers. Without a number it lets everything pass.
-pub struct Keyed<K: Hash + Eq + Clone> {
+pub(crate) struct Keyed<K: Hash + Eq + Clone> {
     limiter: Option<RateLimiter<K, DashMapStateStore<K>, DefaultClock>>,
     what: &'static str,
 }
 
 impl<K: Hash + Eq + Clone> Keyed<K> {
     /// So many in `period`, sustained, and the same number at once; 0 is no bound.
-    pub fn new(count: u32, period: Duration, what: &'static str) -> Self {
+    pub(crate) fn new(count: u32, period: Duration, what: &'static str) -> Self {
         let quota = NonZeroU32::new(count)
             .and_then(|count| Some(Quota::with_period(period / count.get())?.allow_burst(count)));
         Self { limiter: quota.map(RateLimiter::keyed), what }
@@ -30,7 +34,7 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
     ///
     /// # Errors
     /// `rate_limited`, with the time after which there is one again.
-    pub fn take(&self, key: &K) -> Result<(), Problem> {
+    pub(crate) fn take(&self, key: &K) -> Result<(), Problem> {
         let Some(limiter) = &self.limiter else { return Ok(()) };
         limiter.check_key(key).map_err(|refusal| {
             let wait = refusal.wait_time_from(DefaultClock::default().now());
@@ -39,7 +43,7 @@ impl<K: Hash + Eq + Clone> Keyed<K> {
     }
 
     /// Forgets keys that are back at their full allowance.
-    pub fn tidy(&self) {
+    pub(crate) fn tidy(&self) {
         if let Some(limiter) = &self.limiter {
             limiter.retain_recent();
         }
@@ -54,7 +58,7 @@ fn refuse(what: &str, wait: Duration) -> Problem {
 /// A bound of one connection: a bucket of a second's (or a minute's) allowance that refills
 /// steadily. Twelve words smaller than a keyed one, and it dies with its connection.
 #[derive(Debug)]
-pub struct Bucket {
+pub(crate) struct Bucket {
     left: Cell<f64>,
     at: Cell<Instant>,
     count: u32,
@@ -63,7 +67,7 @@ pub struct Bucket {
 
 impl Bucket {
     /// So many in `period`; 0 is no bound.
-    pub fn new(count: u32, period: Duration) -> Self {
+    pub(crate) fn new(count: u32, period: Duration) -> Self {
         let left = Cell::new(f64::from(count));
         Self { left, at: Cell::new(Instant::now()), count, period }
     }
@@ -72,7 +76,7 @@ impl Bucket {
     ///
     /// # Errors
     /// `rate_limited`, with the time after which there is one again.
-    pub fn take(&self, what: &str) -> Result<(), Problem> {
+    pub(crate) fn take(&self, what: &str) -> Result<(), Problem> {
         if self.count == 0 {
             return Ok(());
         }

@@ -37,7 +37,7 @@ impl Metrics {
 }
 
 /// The metrics of a node as text.
-pub async fn render(app: &App) -> String {
+pub(crate) async fn render(app: &App) -> String {
     let mut registry = Registry::with_prefix("switchyard");
     let metrics = app.metrics();
     registry.register("limit_refusals", "Refusals by limit", metrics.limited.clone());

@@ -44,10 +44,10 @@ pub struct Outbox(Rc<RefCell<Buffer>>);
 
 /// The reading end: a response body.
 #[derive(Debug)]
-pub struct Body(Rc<RefCell<Buffer>>);
+pub(crate) struct Body(Rc<RefCell<Buffer>>);
 
 /// A buffer of so many counted bytes.
-pub fn outbox(limit: usize) -> (Outbox, Body) {
+pub(crate) fn outbox(limit: usize) -> (Outbox, Body) {
     let buffer = Rc::new(RefCell::new(Buffer { limit, ..Buffer::default() }));
     (Outbox(buffer.clone()), Body(buffer))
 }

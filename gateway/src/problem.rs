@@ -103,7 +103,8 @@ impl ResponseError for Problem {
         let mut response = HttpResponse::build(self.status_code());
         response.insert_header((header::CONTENT_TYPE, "application/problem+json"));
         if let Some(seconds) = self.retry_after {
-            response.insert_header((header::RETRY_AFTER, format!("{:.0}", seconds.ceil().max(1.0))));
+            response
+                .insert_header((header::RETRY_AFTER, format!("{:.0}", seconds.ceil().max(1.0))));
         }
         if self.code == Code::Unauthenticated {
             response.insert_header((header::WWW_AUTHENTICATE, "Bearer"));

@@ -8,7 +8,10 @@ use actix_web::{
     middleware::{Compress, DefaultHeaders},
     web,
 };
-use actors::{ports::Signals, runtime::{node::Node, partition::Ports}};
+use actors::{
+    ports::Signals,
+    runtime::{node::Node, partition::Ports},
+};
 use tokio::{sync::mpsc, task::JoinHandle, time::interval};
 
 use crate::{

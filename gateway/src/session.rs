@@ -21,9 +21,9 @@ use crate::{
     commands::{self, NewCommand},
     frame::{self, CloseCode, Message},
     hub::{
-        Client, Delivery, HistoryRange, InFlight, JoinResult, Joined, LONGEST_RESUME, MOST_HISTORY, Reader,
-        Repeated, ReplyTo, Sessions, SubscribeTo, answer_to_command, changes_json, presence_name,
-        write_array,
+        Client, Delivery, HistoryRange, InFlight, JoinResult, Joined, LONGEST_RESUME, MOST_HISTORY,
+        Reader, Repeated, ReplyTo, Sessions, SubscribeTo, answer_to_command, changes_json,
+        presence_name, write_array,
     },
     limits::Bucket,
     outbox::{Pending, Weight},
@@ -162,7 +162,9 @@ impl Session {
         });
         session.sessions.attach(session.clone());
         match (mode, identity) {
-            (Mode::Echo, _) => session.client.expires.set(Some(schemas::Timestamp::from_millis(i64::MAX))),
+            (Mode::Echo, _) => {
+                session.client.expires.set(Some(schemas::Timestamp::from_millis(i64::MAX)))
+            }
             (Mode::Protocol, Some(identity)) => {
                 session.take_identity(identity);
                 session.greet();
@@ -318,7 +320,11 @@ impl Session {
             "ping" => {
                 let NoFields {} = read(fields)?;
                 let now = self.app.hub().ports().clock.now().to_string();
-                self.answer(&request, value!({"pong": now}).to_string().as_bytes(), Weight::Counted);
+                self.answer(
+                    &request,
+                    value!({"pong": now}).to_string().as_bytes(),
+                    Weight::Counted,
+                );
                 Ok(())
             }
             other => Err(schemas::Rejection::field("op", format!("{other:?} is unknown")).into()),
@@ -597,7 +603,7 @@ impl Session {
 }
 
 /// Whoever `identity` is, as a reader.
-pub fn reader_of(identity: &Identity) -> Reader {
+pub(crate) fn reader_of(identity: &Identity) -> Reader {
     Reader { principal: identity.principal.clone(), is_admin: identity.is_admin() }
 }
 

@@ -71,8 +71,10 @@ fn main() {
     let schema = Sample::get_schema();
     let fast: serde_avro_fast::Schema =
         serde_json::to_string(&schema).expect("JSON").parse().expect("the same schema");
-    let writer = apache_avro::writer::datum::GenericDatumWriter::builder(&schema).build().expect("resolves");
-    let reader = apache_avro::reader::datum::GenericDatumReader::builder(&schema).build().expect("resolves");
+    let writer =
+        apache_avro::writer::datum::GenericDatumWriter::builder(&schema).build().expect("resolves");
+    let reader =
+        apache_avro::reader::datum::GenericDatumReader::builder(&schema).build().expect("resolves");
     let mut config = serde_avro_fast::ser::SerializerConfig::new(&fast);
     let bytes = writer.write_ser_to_vec(&sample).expect("writable");
     let same = serde_avro_fast::to_datum_vec(&sample, &mut config).expect("writable");
@@ -82,7 +84,9 @@ fn main() {
         black_box(writer.write_ser_to_vec(black_box(&sample)).expect("writable"));
     });
     let fast_write = measure(|| {
-        black_box(serde_avro_fast::to_datum_vec(black_box(&sample), &mut config).expect("writable"));
+        black_box(
+            serde_avro_fast::to_datum_vec(black_box(&sample), &mut config).expect("writable"),
+        );
     });
     let apache_read = measure(|| {
         let read: Sample = reader.read_deser(&mut black_box(&bytes[..])).expect("readable");
@@ -94,6 +98,12 @@ fn main() {
         black_box(read);
     });
     println!("one record, {} bytes        apache-avro  serde_avro_fast  ratio", bytes.len());
-    println!("write                  {apache_write:9.0} ns     {fast_write:9.0} ns   {:.2}", apache_write / fast_write);
-    println!("read                   {apache_read:9.0} ns     {fast_read:9.0} ns   {:.2}", apache_read / fast_read);
+    println!(
+        "write                  {apache_write:9.0} ns     {fast_write:9.0} ns   {:.2}",
+        apache_write / fast_write
+    );
+    println!(
+        "read                   {apache_read:9.0} ns     {fast_read:9.0} ns   {:.2}",
+        apache_read / fast_read
+    );
 }

@@ -184,10 +184,10 @@ impl Coder {
 
     fn decode<T: DeserializeOwned>(&self, mut datum: &[u8]) -> Result<T, CodecError> {
         let name = self.subject.name();
-        let value = self.reader.read_deser(&mut datum).map_err(|error| CodecError::Malformed {
-            name,
-            reason: essence(&error.to_string()),
-        })?;
+        let value = self
+            .reader
+            .read_deser(&mut datum)
+            .map_err(|error| CodecError::Malformed { name, reason: essence(&error.to_string()) })?;
         if datum.is_empty() {
             Ok(value)
         } else {

@@ -170,7 +170,9 @@ fn old_writers_and_new_writers_are_read() {
         region: Option<&'static str>,
     }
     let newer = altered(Subject::Fence, |fields| {
-        fields.push(serde_json::json!({"name": "region", "type": ["null", "string"], "default": null}));
+        fields.push(
+            serde_json::json!({"name": "region", "type": ["null", "string"], "default": null}),
+        );
     });
     let bytes = newer.encode(&OldFence { owner: "n", at: 3, region: Some("eu") }).unwrap();
     let fence: Fence = newer.decode(&bytes[HEADER..]).unwrap();

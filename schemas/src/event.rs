@@ -11,7 +11,9 @@ use crate::{
 };
 
 /// Where an event stands in its life.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, AvroSchema, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, AvroSchema, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum EventStatus {
     #[default]
@@ -38,7 +40,18 @@ crate::avro_enum!(Visibility: "tenant", "private");
 
 /// What somebody is at an event.
 #[derive(
-    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, AvroSchema, JsonSchema,
+    Debug,
+    Clone,
+    Copy,
+    PartialEq,
+    Eq,
+    PartialOrd,
+    Ord,
+    Default,
+    Serialize,
+    Deserialize,
+    AvroSchema,
+    JsonSchema,
 )]
 #[serde(rename_all = "camelCase")]
 pub enum ParticipantRole {

@@ -2,7 +2,10 @@
 
 use std::{fmt, str::FromStr, sync::Arc};
 
-use apache_avro::{AvroSchemaComponent, Schema, schema::{Name, NamespaceRef}};
+use apache_avro::{
+    AvroSchemaComponent, Schema,
+    schema::{Name, NamespaceRef},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::Error as _};
 use uuid::Uuid;
@@ -129,7 +132,9 @@ impl ItemId {
 }
 
 /// The three kinds of entity.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
 #[serde(rename_all = "camelCase")]
 pub enum Kind {
     /// A kanban board.
@@ -219,8 +224,7 @@ impl FromStr for EntityId {
 
     fn from_str(text: &str) -> Result<Self, IdError> {
         let rule = "(board|event|room):[A-Za-z0-9_-]{1,64}";
-        let (kind, id) =
-            text.split_once(':').ok_or_else(|| IdError::new("entity", rule, text))?;
+        let (kind, id) = text.split_once(':').ok_or_else(|| IdError::new("entity", rule, text))?;
         let kind = kind.parse().map_err(|_| IdError::new("entity", rule, text))?;
         Self::new(kind, id).map_err(|_| IdError::new("entity", rule, text))
     }
@@ -252,9 +256,8 @@ impl FromStr for EntityKey {
     type Err = IdError;
 
     fn from_str(text: &str) -> Result<Self, IdError> {
-        let (tenant, entity) = text
-            .split_once('/')
-            .ok_or_else(|| IdError::new("key", "tenant/kind:id", text))?;
+        let (tenant, entity) =
+            text.split_once('/').ok_or_else(|| IdError::new("key", "tenant/kind:id", text))?;
         Ok(Self { tenant: tenant.parse()?, entity: entity.parse()? })
     }
 }

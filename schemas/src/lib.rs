@@ -46,7 +46,7 @@ pub mod time;
 pub use code::{Code, FieldError, Rejection};
 pub use command::{Body, Command};
 pub use id::{CommandId, EntityId, EntityKey, ItemId, Kind, Principal, TenantId, UserName};
-pub use outcome::{Change, ChangeBody, Fence, OutcomeRecord, Outcome, Verdict};
+pub use outcome::{Change, ChangeBody, Fence, Outcome, OutcomeRecord, Verdict};
 pub use patch::Patch;
 pub use time::Timestamp;
 

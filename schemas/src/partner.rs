@@ -5,7 +5,9 @@ use apache_avro::AvroSchema;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{CommandId, Seq, Timestamp, board::BoardCommand, event::EventCommand, room::RoomCommand};
+use crate::{
+    CommandId, Seq, Timestamp, board::BoardCommand, event::EventCommand, room::RoomCommand,
+};
 
 /// A partner's command, as JSON (`body` is `{"type": …, …}`) or as Avro (`body` is the union of
 /// that kind's commands).

@@ -1,6 +1,9 @@
 //! A field of an update: left alone, cleared, or set.
 
-use apache_avro::{AvroSchemaComponent, Schema, schema::{Name, NamespaceRef}};
+use apache_avro::{
+    AvroSchemaComponent, Schema,
+    schema::{Name, NamespaceRef},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 

@@ -3,7 +3,10 @@
 
 use std::{fmt, str::FromStr};
 
-use apache_avro::{AvroSchemaComponent, Schema, schema::{Name, NamespaceRef}};
+use apache_avro::{
+    AvroSchemaComponent, Schema,
+    schema::{Name, NamespaceRef},
+};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize, de::Error as _};
 
@@ -14,7 +17,10 @@ pub struct Timestamp(i64);
 impl Timestamp {
     /// From milliseconds since the Unix epoch. Values beyond the years ±9999 are cut to them.
     pub fn from_millis(millis: i64) -> Self {
-        Self(millis.clamp(jiff::Timestamp::MIN.as_second() * 1000, jiff::Timestamp::MAX.as_second() * 1000))
+        Self(millis.clamp(
+            jiff::Timestamp::MIN.as_second() * 1000,
+            jiff::Timestamp::MAX.as_second() * 1000,
+        ))
     }
 
     /// Milliseconds since the Unix epoch.
@@ -38,9 +44,9 @@ impl FromStr for Timestamp {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        text.parse::<jiff::Timestamp>()
-            .map(|time| Self(time.as_millisecond()))
-            .map_err(|_| format!("must be an RFC 3339 time such as 2026-12-01T09:30:00Z, got {text:?}"))
+        text.parse::<jiff::Timestamp>().map(|time| Self(time.as_millisecond())).map_err(|_| {
+            format!("must be an RFC 3339 time such as 2026-12-01T09:30:00Z, got {text:?}")
+        })
     }
 }
 
@@ -65,10 +71,7 @@ impl<'de> Deserialize<'de> for Timestamp {
 }
 
 impl AvroSchemaComponent for Timestamp {
-    fn get_schema_in_ctxt(
-        _: &mut std::collections::HashSet<Name>,
-        _: NamespaceRef<'_>,
-    ) -> Schema {
+    fn get_schema_in_ctxt(_: &mut std::collections::HashSet<Name>, _: NamespaceRef<'_>) -> Schema {
         Schema::TimestampMillis
     }
 }

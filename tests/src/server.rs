@@ -45,7 +45,8 @@ pub struct Setup {
 impl Default for Setup {
     /// Without limits on commands, joins, signals and anonymous requests, which tests exceed.
     fn default() -> Self {
-        let lifted = ["COMMANDS_PER_MINUTE", "JOINS_PER_SECOND", "SIGNALS_PER_SECOND", "ANONYMOUS_REQUESTS"];
+        let lifted =
+            ["COMMANDS_PER_MINUTE", "JOINS_PER_SECOND", "SIGNALS_PER_SECOND", "ANONYMOUS_REQUESTS"];
         let variables =
             lifted.iter().map(|name| (format!("LIMITS__{name}"), "0".to_owned())).collect();
         Self { arguments: Vec::new(), variables }

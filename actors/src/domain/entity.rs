@@ -108,9 +108,7 @@ impl Entity {
             return Ok(Decision { verdict, repeats, fingerprint });
         }
         let verdict = match self.changes(command, guards) {
-            Ok(changes) => {
-                Verdict::Accepted { seq: self.seq + changes.len() as Seq, changes }
-            }
+            Ok(changes) => Verdict::Accepted { seq: self.seq + changes.len() as Seq, changes },
             Err(rejection) => Verdict::Rejected(rejection),
         };
         Ok(Decision { verdict, repeats: None, fingerprint })
@@ -133,15 +131,21 @@ impl Entity {
         let at = if guards.determinism { command.at } else { guards.wall_clock() };
         let context = Context { actor, at, command_id: command.id };
         match (&command.body, &self.aggregate) {
-            (Body::Board(body), None) => Board::decide_create(body, &context).map(|d| self.number(d, ChangeBody::Board)),
+            (Body::Board(body), None) => {
+                Board::decide_create(body, &context).map(|d| self.number(d, ChangeBody::Board))
+            }
             (Body::Board(body), Some(Aggregate::Board(state))) => {
                 state.decide(body, &context).map(|d| self.number(d, ChangeBody::Board))
             }
-            (Body::Event(body), None) => Event::decide_create(body, &context).map(|d| self.number(d, ChangeBody::Event)),
+            (Body::Event(body), None) => {
+                Event::decide_create(body, &context).map(|d| self.number(d, ChangeBody::Event))
+            }
             (Body::Event(body), Some(Aggregate::Event(state))) => {
                 state.decide(body, &context).map(|d| self.number(d, ChangeBody::Event))
             }
-            (Body::Room(body), None) => Room::decide_create(body, &context).map(|d| self.number(d, ChangeBody::Room)),
+            (Body::Room(body), None) => {
+                Room::decide_create(body, &context).map(|d| self.number(d, ChangeBody::Room))
+            }
             (Body::Room(body), Some(Aggregate::Room(state))) => {
                 state.decide(body, &context).map(|d| self.number(d, ChangeBody::Room))
             }

@@ -6,7 +6,10 @@ use std::{
     sync::Arc,
 };
 
-use actix::{Actor, ActorContext as _, ActorFutureExt as _, Addr, AsyncContext, Context, Handler, Message, WrapFuture as _};
+use actix::{
+    Actor, ActorContext as _, ActorFutureExt as _, Addr, AsyncContext, Context, Handler, Message,
+    WrapFuture as _,
+};
 use schemas::{Command, EntityKey, Offset, Timestamp};
 
 use super::{
@@ -61,15 +64,12 @@ impl Actor for EntityActor {
         let partition = self.partition_number;
         let load = async move { store.load(&key, partition).await };
         ctx.wait(load.into_actor(self).map(|loaded, actor, ctx| {
-            let state = loaded
-                .map_err(|error| error.to_string())
-                .and_then(|loaded| {
-                    let mut state = fold(&actor.key, &loaded).map_err(|error| error.to_string())?;
-                    let unknown =
-                        actor.recent.iter().filter(|c| c.offset >= loaded.checkpoint.offset);
-                    unknown.for_each(|counted| state.apply(&counted.outcome));
-                    Ok(state)
-                });
+            let state = loaded.map_err(|error| error.to_string()).and_then(|loaded| {
+                let mut state = fold(&actor.key, &loaded).map_err(|error| error.to_string())?;
+                let unknown = actor.recent.iter().filter(|c| c.offset >= loaded.checkpoint.offset);
+                unknown.for_each(|counted| state.apply(&counted.outcome));
+                Ok(state)
+            });
             actor.recent = Vec::new();
             match state {
                 Ok(state) => actor.state = Some(state),

@@ -14,9 +14,7 @@ use serde::Deserialize;
 use tokio::time::sleep;
 
 use super::{partition::Ports, partitioner::partition_of};
-use crate::ports::{
-    LogError, NewRecord, Record, StoreError, StoreWrite, Topic, TopicPartition,
-};
+use crate::ports::{LogError, NewRecord, Record, StoreError, StoreWrite, Topic, TopicPartition};
 
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
@@ -183,7 +181,12 @@ fn move_record(
         let topic = Topic::Commands(key.entity.kind());
         let key = key.to_string();
         let partition = partition_of(key.as_bytes(), ports.log.partitions(&topic));
-        let record = NewRecord { key: key.into(), value: value.into(), headers: Vec::new(), ..NewRecord::default() };
+        let record = NewRecord {
+            key: key.into(),
+            value: value.into(),
+            headers: Vec::new(),
+            ..NewRecord::default()
+        };
         return ports.log.append(&TopicPartition::new(topic, partition), record);
     }
     tracing::warn!(topic = %of.topic, offset = record.offset, reason, "a record goes to dlq");

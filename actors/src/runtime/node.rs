@@ -128,4 +128,3 @@ async fn start_on<T: Send + 'static>(
     arbiter.spawn_fn(move || drop(sender.send(start())));
     started.await.ok()
 }
-

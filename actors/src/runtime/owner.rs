@@ -498,11 +498,7 @@ fn wake(key: EntityKey, wish: Timestamp, now: Timestamp) -> Option<Action> {
 
 /// What became of a command that its entity could not decide (R11).
 pub fn skipped(reason: impl Into<String>) -> Decision {
-    Decision {
-        verdict: Verdict::Skipped { reason: reason.into() },
-        repeats: None,
-        fingerprint: 0,
-    }
+    Decision { verdict: Verdict::Skipped { reason: reason.into() }, repeats: None, fingerprint: 0 }
 }
 
 /// Decides and applies one command to a state, as every interpreter of [`Action::Decide`] does.

@@ -23,7 +23,10 @@ use super::{
 };
 use crate::{
     domain::entity::Decision,
-    ports::{Clock, Log, LogError, NewRecord, Record, Store, StoreError, PartitionState, Sequence, Topic, TopicPartition},
+    ports::{
+        Clock, Log, LogError, NewRecord, PartitionState, Record, Sequence, Store, StoreError,
+        Topic, TopicPartition,
+    },
 };
 
 /// Commands that may be between "read" and "outcome read back". Bounds memory and the mailboxes.
@@ -144,7 +147,9 @@ impl PartitionActor {
                 // The receiver lives as long as this actor; it is drained as the log answers.
                 self.appends.send((attempt, append)).ok();
             }
-            Action::DeadLetter { offset, value, reason } => self.dead_letter(offset, value, &reason),
+            Action::DeadLetter { offset, value, reason } => {
+                self.dead_letter(offset, value, &reason)
+            }
             Action::AppendCommand(command) => self.append_command(&command),
             Action::Leak(outcome) => {
                 tracing::error!(command_id = %outcome.command_id, "R5 is off: shown before durable");
@@ -164,7 +169,9 @@ impl PartitionActor {
         let store = self.ports.store.clone();
         let (kind, partition) = (self.kind, self.partition);
         let load = async move { store.partition(kind, partition).await };
-        let loaded = |result: Result<PartitionState, StoreError>, actor: &mut Self, ctx: &mut Context<Self>| {
+        let loaded = |result: Result<PartitionState, StoreError>,
+                      actor: &mut Self,
+                      ctx: &mut Context<Self>| {
             let actions = match result {
                 Ok(state) => {
                     let group_offset = state.checkpoint.last_command_offset + 1;
@@ -279,7 +286,8 @@ impl PartitionActor {
     fn append_command(&self, command: &Command) {
         let Ok(value) = codec::encode_command(command) else { return };
         let key = Bytes::from(command.key.to_string());
-        let record = NewRecord { key, value: value.into(), headers: Vec::new(), ..NewRecord::default() };
+        let record =
+            NewRecord { key, value: value.into(), headers: Vec::new(), ..NewRecord::default() };
         let append = self.ports.log.append(&self.commands(), record);
         // Not awaited by the owner: a wake that was lost is offered again.
         actix::spawn(async move { append.await.ok() });

@@ -125,10 +125,7 @@ impl Projector {
     ///
     /// # Errors
     /// If what the store gave cannot be folded.
-    pub fn snapshots(
-        &mut self,
-        loaded: Vec<(EntityKey, Loaded)>,
-    ) -> Result<StoreWrite, FoldError> {
+    pub fn snapshots(&mut self, loaded: Vec<(EntityKey, Loaded)>) -> Result<StoreWrite, FoldError> {
         let mut write = self.empty_write();
         for (key, loaded) in loaded {
             let entity = fold(&key, &loaded)?;
@@ -136,7 +133,12 @@ impl Projector {
             let growth = Growth { journal: 0, snapshot: value.len() };
             if let Some(last) = loaded.journal.last() {
                 let seq = entity.seq;
-                write.snapshots.push(SnapshotRow { key: key.clone(), offset: last.offset, seq, value });
+                write.snapshots.push(SnapshotRow {
+                    key: key.clone(),
+                    offset: last.offset,
+                    seq,
+                    value,
+                });
             }
             self.growth.insert(key, growth);
         }

@@ -35,12 +35,7 @@ impl ReaderPosition {
     }
 
     /// Takes the next record. Readers call this for every record, in order.
-    pub fn admit(
-        &mut self,
-        offset: Offset,
-        record: &OutcomeRecord,
-        guards: &Guards,
-    ) -> Admission {
+    pub fn admit(&mut self, offset: Offset, record: &OutcomeRecord, guards: &Guards) -> Admission {
         self.at.offset = offset + 1;
         match record {
             OutcomeRecord::Fence(_) => {

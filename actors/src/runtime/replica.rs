@@ -53,12 +53,9 @@ pub fn fold(key: &EntityKey, loaded: &Loaded) -> Result<Entity, FoldError> {
     };
     for row in &loaded.journal {
         let record =
-            codec::decode_outcome(key.entity.kind(), &row.value, &SchemaIds::default())
-                .map_err(|source| FoldError::Journal {
-                    key: key.clone(),
-                    offset: row.offset,
-                    source,
-                })?;
+            codec::decode_outcome(key.entity.kind(), &row.value, &SchemaIds::default()).map_err(
+                |source| FoldError::Journal { key: key.clone(), offset: row.offset, source },
+            )?;
         if let OutcomeRecord::Outcome(outcome) = record {
             entity.apply(&outcome);
         }

@@ -126,10 +126,10 @@ fn rejected(key: &EntityKey, seq: Seq, outcome: &Outcome) -> String {
 }
 
 /// This worker's sessions, for handlers.
-pub struct SessionsOfWorker(pub Sessions);
+pub(crate) struct SessionsOfWorker(pub Sessions);
 
 /// A change as an event: its seq is the id by which a client resumes.
-pub fn event_of(change: &ChangeJson) -> Bytes {
+pub(crate) fn event_of(change: &ChangeJson) -> Bytes {
     let mut event = format!("id: {}\nevent: change\ndata: ", change.seq).into_bytes();
     event.extend_from_slice(&change.json);
     event.extend_from_slice(b"\n\n");

@@ -117,16 +117,19 @@ pub fn openapi() -> Value {
         let create = commands_of(kind).into_iter().find(|name| name.starts_with("create"));
         let create = create.unwrap_or_default();
         let bodies: Vec<_> = commands_of(kind).iter().map(|name| typed(kind, name)).collect();
-        paths.insert(format!("/api/v1/{plural}"), json!({
-            "get": {"summary": "list", "parameters": [
-                    {"name": "q", "in": "query", "schema": {"type": "string"}},
-                    {"name": "limit", "in": "query", "schema": {"type": "integer"}},
-                    {"name": "cursor", "in": "query", "schema": {"type": "string"}}],
-                "responses": {"200": ok("items and cursor"), "default": problem}},
-            "post": {"summary": "create", "requestBody": {"content": {"application/json": {
-                    "schema": {"$ref": format!("#/components/schemas/{kind}.{create}")}}}},
-                "responses": {"201": ok("entity, seq, state"), "default": problem}},
-        }));
+        paths.insert(
+            format!("/api/v1/{plural}"),
+            json!({
+                "get": {"summary": "list", "parameters": [
+                        {"name": "q", "in": "query", "schema": {"type": "string"}},
+                        {"name": "limit", "in": "query", "schema": {"type": "integer"}},
+                        {"name": "cursor", "in": "query", "schema": {"type": "string"}}],
+                    "responses": {"200": ok("items and cursor"), "default": problem}},
+                "post": {"summary": "create", "requestBody": {"content": {"application/json": {
+                        "schema": {"$ref": format!("#/components/schemas/{kind}.{create}")}}}},
+                    "responses": {"201": ok("entity, seq, state"), "default": problem}},
+            }),
+        );
         paths.insert(format!("/api/v1/{plural}/{{id}}"), json!({
             "get": {"summary": "state, now or in the past", "parameters": [id,
                     {"name": "at_seq", "in": "query", "schema": {"type": "integer"}},
@@ -156,8 +159,11 @@ pub fn openapi() -> Value {
         ("/ready", "ready for traffic"),
         ("/metrics", "OpenMetrics"),
     ] {
-        paths.insert(path.into(), json!({"get": {"summary": text, "security": [],
-            "responses": {"200": {"description": text}}}}));
+        paths.insert(
+            path.into(),
+            json!({"get": {"summary": text, "security": [],
+            "responses": {"200": {"description": text}}}}),
+        );
     }
     paths.insert("/topics/{name}".into(), json!({"post": {
         "summary": "produce to partner.<name>, in the shape of the Kafka REST proxy v2",
@@ -204,17 +210,30 @@ pub fn asyncapi() -> Value {
     };
     let entity = json!({"type": "string"});
     request("auth", json!({"token": {"type": "string"}}));
-    request("join", json!({"entity": entity, "since": {"type": "integer"}, "presence": {"type": "boolean"}}));
+    request(
+        "join",
+        json!({"entity": entity, "since": {"type": "integer"}, "presence": {"type": "boolean"}}),
+    );
     request("leave", json!({"entity": entity}));
-    request("command", json!({"entity": entity, "body": {"oneOf": commands},
-        "commandId": {"type": "string", "format": "uuid"}, "expect": {"type": "integer"}}));
+    request(
+        "command",
+        json!({"entity": entity, "body": {"oneOf": commands},
+        "commandId": {"type": "string", "format": "uuid"}, "expect": {"type": "integer"}}),
+    );
     request("signal", json!({"entity": entity, "kind": {"type": "string"}, "data": {}}));
-    request("status", json!({"status": {"enum": ["online", "away", "busy"]}, "text": {"type": "string"}}));
-    request("history", json!({"entity": entity, "before": {"type": "integer"},
-        "after": {"type": "integer"}, "limit": {"type": "integer", "maximum": 500}}));
+    request(
+        "status",
+        json!({"status": {"enum": ["online", "away", "busy"]}, "text": {"type": "string"}}),
+    );
+    request(
+        "history",
+        json!({"entity": entity, "before": {"type": "integer"},
+        "after": {"type": "integer"}, "limit": {"type": "integer", "maximum": 500}}),
+    );
     request("ping", json!({}));
     let reference = |name: &String| json!({"$ref": format!("#/channels/socket/messages/{name}")});
-    let sent: Vec<_> = messages.keys().filter(|name| name.starts_with("request.")).map(reference).collect();
+    let sent: Vec<_> =
+        messages.keys().filter(|name| name.starts_with("request.")).map(reference).collect();
     let received: Vec<_> =
         messages.keys().filter(|name| !name.starts_with("request.")).map(reference).collect();
     json!({
@@ -237,7 +256,9 @@ mod tests {
     fn every_command_and_change_is_described() {
         let document = openapi();
         let schemas = document["components"]["schemas"].as_object().unwrap();
-        for name in ["board.moveTask", "event.respond", "room.post", "room.messagePosted", "Problem"] {
+        for name in
+            ["board.moveTask", "event.respond", "room.post", "room.messagePosted", "Problem"]
+        {
             assert!(schemas.contains_key(name), "{name}");
         }
         let text = document.to_string() + &asyncapi().to_string();

@@ -84,8 +84,8 @@ async fn create(
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
     let Plural(kind) = kind.into_inner();
-    let command_id = idempotency_key(&request)?
-        .unwrap_or_else(|| schemas::CommandId::new(Uuid::now_v7()));
+    let command_id =
+        idempotency_key(&request)?.unwrap_or_else(|| schemas::CommandId::new(Uuid::now_v7()));
     let mut fields = json_body(&app, payload).await?;
     let id = match fields.remove("id") {
         None | Some(Value::Null) => command_id.to_string().replace('-', ""),
@@ -143,8 +143,9 @@ async fn get(
         (None, None) => present(&app, &identity, &key, wanted.min_seq).await?,
         (Some(seq), None) => past(&app, &identity, &key, Moment::Seq(seq)).await?,
         (None, Some(time)) => {
-            let time: Timestamp =
-                time.parse().map_err(|error: String| schemas::Rejection::field("at_time", error))?;
+            let time: Timestamp = time
+                .parse()
+                .map_err(|error: String| schemas::Rejection::field("at_time", error))?;
             past(&app, &identity, &key, Moment::Time(time)).await?
         }
         (Some(_), Some(_)) => {

@@ -1,11 +1,11 @@
 //! HTTP: everything that is not the WebSocket protocol.
 
 mod changes;
-pub mod documents;
+pub(crate) mod documents;
 mod entities;
 mod health;
 mod page;
-pub mod produce;
+pub(crate) mod produce;
 mod resources;
 mod socket;
 
@@ -23,7 +23,7 @@ use serde_json::Value;
 
 use crate::{app::App, auth::Identity, hub::ChangeJson, problem::Problem};
 
-pub use changes::{SessionsOfWorker, event_of};
+pub(crate) use changes::{SessionsOfWorker, event_of};
 
 /// A body must be there within this.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
@@ -32,7 +32,7 @@ const COMPRESS_FROM: usize = 500;
 
 /// Whoever makes a request, by their token.
 #[derive(Debug, Clone)]
-pub struct Caller(pub Identity);
+pub(crate) struct Caller(pub Identity);
 
 impl FromRequest for Caller {
     type Error = Problem;
@@ -66,7 +66,7 @@ fn app_of(request: &HttpRequest) -> Result<&App, Problem> {
 }
 
 /// The token of the `Authorization` header.
-pub fn bearer(request: &HttpRequest) -> Option<&str> {
+pub(crate) fn bearer(request: &HttpRequest) -> Option<&str> {
     let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
@@ -74,7 +74,7 @@ pub fn bearer(request: &HttpRequest) -> Option<&str> {
 
 /// The plural in a path.
 #[derive(Debug, Clone, Copy)]
-pub struct Plural(pub Kind);
+pub(crate) struct Plural(pub Kind);
 
 impl<'de> serde::Deserialize<'de> for Plural {
     fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
@@ -116,9 +116,8 @@ async fn json_body(
     payload: web::Payload,
 ) -> Result<serde_json::Map<String, Value>, Problem> {
     let bytes = body(app, payload).await?;
-    let malformed = |detail: String| {
-        Problem::new(Code::Invalid, detail).with_status(StatusCode::BAD_REQUEST)
-    };
+    let malformed =
+        |detail: String| Problem::new(Code::Invalid, detail).with_status(StatusCode::BAD_REQUEST);
     match serde_json::from_slice(&bytes) {
         Ok(Value::Object(fields)) => Ok(fields),
         Ok(_) => Err(malformed("the body must be a JSON object".into())),
@@ -130,9 +129,9 @@ async fn json_body(
 fn idempotency_key(request: &HttpRequest) -> Result<Option<CommandId>, Problem> {
     let Some(value) = request.headers().get("idempotency-key") else { return Ok(None) };
     let text = value.to_str().unwrap_or_default();
-    text.parse()
-        .map(Some)
-        .map_err(|error: schemas::id::IdError| Rejection::field("Idempotency-Key", error.to_string()).into())
+    text.parse().map(Some).map_err(|error: schemas::id::IdError| {
+        Rejection::field("Idempotency-Key", error.to_string()).into()
+    })
 }
 
 /// The seq of an ETag in `If-Match`; `*` is no expectation.
@@ -170,15 +169,20 @@ fn changes_body(changes: &[ChangeJson], more: bool) -> Vec<u8> {
 
 /// Reads a query string; an unknown or ill-typed parameter is named.
 fn query<T: serde::de::DeserializeOwned>(request: &HttpRequest) -> Result<T, Problem> {
-    web::Query::<T>::from_query(request.query_string())
-        .map(web::Query::into_inner)
-        .map_err(|error| Problem::new(Code::Invalid, format!("query: {error}")).with_status(StatusCode::BAD_REQUEST))
+    web::Query::<T>::from_query(request.query_string()).map(web::Query::into_inner).map_err(
+        |error| {
+            Problem::new(Code::Invalid, format!("query: {error}"))
+                .with_status(StatusCode::BAD_REQUEST)
+        },
+    )
 }
 
 /// Every route.
-pub fn routes(config: &mut web::ServiceConfig) {
+pub(crate) fn routes(config: &mut web::ServiceConfig) {
     config
-        .service(web::scope("/api/v1").configure(entities::routes).default_service(web::to(no_route)))
+        .service(
+            web::scope("/api/v1").configure(entities::routes).default_service(web::to(no_route)),
+        )
         .configure(socket::routes)
         .configure(produce::routes)
         .configure(health::routes)
@@ -187,5 +191,8 @@ pub fn routes(config: &mut web::ServiceConfig) {
 }
 
 async fn no_route(request: HttpRequest) -> Result<HttpResponse, Problem> {
-    Err(Problem::new(Code::NotFound, format!("there is no {} {}", request.method(), request.path())))
+    Err(Problem::new(
+        Code::NotFound,
+        format!("there is no {} {}", request.method(), request.path()),
+    ))
 }

@@ -147,7 +147,9 @@ fn embedded(request: &HttpRequest) -> Result<Embedded, Problem> {
         "application/vnd.kafka.avro.v2+json" => Ok(Embedded::Avro),
         "application/vnd.kafka.binary.v2+json" => Ok(Embedded::Binary),
         other => {
-            let detail = format!("content type {other:?} is not application/vnd.kafka.{{json,avro,binary}}.v2+json");
+            let detail = format!(
+                "content type {other:?} is not application/vnd.kafka.{{json,avro,binary}}.v2+json"
+            );
             Err(Problem::new(Code::Invalid, detail).with_status(StatusCode::UNSUPPORTED_MEDIA_TYPE))
         }
     }
@@ -175,9 +177,8 @@ fn to_record(
         Embedded::Avro => {
             let key = text("key", &record.key)?;
             let kind = key.split(':').next().and_then(|kind| kind.parse().ok());
-            let kind = kind.ok_or_else(|| {
-                Problem::from(Rejection::field(field("key"), "must be kind:id"))
-            })?;
+            let kind = kind
+                .ok_or_else(|| Problem::from(Rejection::field(field("key"), "must be kind:id")))?;
             let partner = avro_json(kind, record.value.clone()).map_err(|mut rejection| {
                 for error in &mut rejection.errors {
                     error.field = field(&format!("value.{}", error.field));
@@ -230,7 +231,8 @@ fn authenticate<'a>(
         return Err(refused("X-Switchyard-Key is missing"));
     };
     let name = topic.strip_prefix("partner.").unwrap_or_default();
-    let partner = app.config().partners.iter().find(|partner| partner.partner.name.as_str() == name);
+    let partner =
+        app.config().partners.iter().find(|partner| partner.partner.name.as_str() == name);
     // An unknown topic and a wrong key look alike, so that names cannot be guessed.
     let partner = partner.ok_or_else(|| refused("the key does not fit this topic"))?;
     match signature {

@@ -119,11 +119,8 @@ async fn command(
         Some((name, id))
     });
     let (name, id) = found.ok_or_else(|| unknown(&request))?;
-    let mut fields: Map<String, Value> = if name.method == "DELETE" {
-        Map::new()
-    } else {
-        json_body(&app, payload).await?
-    };
+    let mut fields: Map<String, Value> =
+        if name.method == "DELETE" { Map::new() } else { json_body(&app, payload).await? };
     let mut insert = |field: &str, value: &str| match fields.insert(field.into(), value.into()) {
         None => Ok(()),
         Some(_) => Err(schemas::Rejection::field(field, "is given by the path")),

@@ -72,9 +72,11 @@ fn open(
     let token =
         bearer(request).or_else(|| offered.iter().find_map(|offer| offer.strip_prefix("bearer.")));
     let identity = match token {
-        Some(token) => Some(app.verifier().verify(token).map_err(|error| {
-            Problem::new(Code::Unauthenticated, error.to_string())
-        })?),
+        Some(token) => Some(
+            app.verifier()
+                .verify(token)
+                .map_err(|error| Problem::new(Code::Unauthenticated, error.to_string()))?,
+        ),
         None => None,
     };
     if sessions.is_draining() {
@@ -111,9 +113,8 @@ fn text(request: &HttpRequest, name: header::HeaderName) -> Option<&str> {
 
 /// What the server answers to the client's key; an error if this is no WebSocket handshake.
 fn accept_key(request: &HttpRequest) -> Result<String, Problem> {
-    let invalid = |detail: &str| {
-        Problem::new(Code::Invalid, detail).with_status(StatusCode::BAD_REQUEST)
-    };
+    let invalid =
+        |detail: &str| Problem::new(Code::Invalid, detail).with_status(StatusCode::BAD_REQUEST);
     let has = |name, wanted: &str| {
         text(request, name).is_some_and(|value| {
             value.split(',').any(|one| one.trim().eq_ignore_ascii_case(wanted))
@@ -146,7 +147,7 @@ async fn read(session: &Rc<Session>, mut payload: web::Payload, largest: usize) 
         }
         decoder.push(&bytes);
         loop {
-            match decoder.next() {
+            match decoder.next_message() {
                 Ok(Some(message)) => session.message(message),
                 Ok(None) => break,
                 Err(code) => {

@@ -19,12 +19,7 @@ use actors::{
         EmptyOutcomes, JournalQuery, JournalRow, LogError, NewRecord, Order, Signals, Topic,
         TopicPartition,
     },
-    runtime::{
-        guards::Guards,
-        partition::Ports,
-        partitioner::partition_of,
-        ring::Counted,
-    },
+    runtime::{guards::Guards, partition::Ports, partitioner::partition_of, ring::Counted},
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -152,8 +147,7 @@ impl Hub {
                 tails.insert((kind, partition), (sender, gauge));
             }
         }
-        let most_in_flight =
-            if most_in_flight == 0 { usize::MAX } else { most_in_flight as usize };
+        let most_in_flight = if most_in_flight == 0 { usize::MAX } else { most_in_flight as usize };
         Self {
             inner: Arc::new(Inner {
                 ports,
@@ -226,7 +220,8 @@ impl Hub {
         let topic = Topic::Commands(command.key.entity.kind());
         let to = TopicPartition::new(topic, self.partition_of(&command.key));
         let key = Bytes::from(command.key.to_string());
-        let record = NewRecord { key, value: value.into(), headers: Vec::new(), ..NewRecord::default() };
+        let record =
+            NewRecord { key, value: value.into(), headers: Vec::new(), ..NewRecord::default() };
         let append = self.inner.ports.log.append(&to, record);
         Ok(Submitted { key: command.key.clone(), append, _permit: permit })
     }
@@ -343,8 +338,9 @@ impl Hub {
         let (reply, recent) = oneshot::channel();
         // The ring is read first: what leaves it afterwards is in the store.
         self.ask(key, Request::Recent { key: key.clone(), reply }).await?;
-        let recent: Vec<Arc<Counted>> =
-            recent.await.map_err(|_| Problem::new(Code::Unavailable, "the partition has no tail"))?;
+        let recent: Vec<Arc<Counted>> = recent
+            .await
+            .map_err(|_| Problem::new(Code::Unavailable, "the partition has no tail"))?;
         let rows = self.inner.ports.store.journal(key, query).await.map_err(store_problem)?;
         let mut known: Vec<Offset> = rows.iter().map(|row| row.offset).collect();
         let mut outcomes = Vec::with_capacity(rows.len() + recent.len());
@@ -401,9 +397,7 @@ fn is_wanted(outcome: &Outcome, seq: Seq, query: &JournalQuery) -> bool {
 /// What a log error is to whoever sent a command.
 pub fn log_problem(error: LogError) -> Problem {
     match error {
-        LogError::Busy => {
-            Problem::new(Code::Unavailable, "the log is busy").with_retry_after(0.2)
-        }
+        LogError::Busy => Problem::new(Code::Unavailable, "the log is busy").with_retry_after(0.2),
         LogError::Unavailable(_) | LogError::Damaged { .. } => {
             Problem::new(Code::Unavailable, error.to_string()).with_retry_after(1.0)
         }

@@ -399,7 +399,9 @@ impl Sessions {
         clients.sort_by_key(|client| client.id);
         for client in &clients {
             if client.kind == ClientKind::WebSocket {
-                client.send_json(&json!({"type": "drain", "reconnectIn": [0.5, within.as_secs_f64()]}));
+                client.send_json(
+                    &json!({"type": "drain", "reconnectIn": [0.5, within.as_secs_f64()]}),
+                );
             }
         }
         let batches = 10;

@@ -9,7 +9,7 @@ use std::{
 };
 
 use actors::{
-    ports::{LogError, Loaded, Record, StoreError, TopicPartition},
+    ports::{Loaded, LogError, Record, StoreError, TopicPartition},
     runtime::{
         guards::Guards,
         partition::Ports,
@@ -202,7 +202,9 @@ impl TailTask {
 
     async fn deliver(&self, tail: &mut Tail, batch: &[Record]) {
         for record in batch {
-            let Some(counted) = tail.replica.outcome(record.offset, &record.value) else { continue };
+            let Some(counted) = tail.replica.outcome(record.offset, &record.value) else {
+                continue;
+            };
             let delivery = Arc::new(Delivery::new(counted));
             if let Some(key) = &delivery.outcome().key
                 && !super::changes_of(delivery.outcome()).is_empty()
@@ -452,9 +454,11 @@ impl Tail {
         {
             match self.changes_after(key, since, seq, to.journal.as_deref()) {
                 Some(changes) => {
-                    let mut answer =
-                        format!("{{\"entity\":\"{}\",\"seq\":{seq},\"recovered\":true,\"changes\":", key.entity)
-                            .into_bytes();
+                    let mut answer = format!(
+                        "{{\"entity\":\"{}\",\"seq\":{seq},\"recovered\":true,\"changes\":",
+                        key.entity
+                    )
+                    .into_bytes();
                     write_array(&mut answer, changes.iter().map(|change| &change.json[..]));
                     answer.push(b'}');
                     return Joined::Here { seq, answer: answer.into() };
@@ -516,8 +520,12 @@ impl Tail {
     /// Bounds what was read without a subscription.
     fn forget_lately_read(&mut self) {
         if self.views.len() > LATELY_READ + self.interest.len() {
-            let idle: Vec<_> =
-                self.views.keys().filter(|key| !self.interest.contains_key(*key)).cloned().collect();
+            let idle: Vec<_> = self
+                .views
+                .keys()
+                .filter(|key| !self.interest.contains_key(*key))
+                .cloned()
+                .collect();
             for key in idle {
                 self.views.remove(&key);
                 self.replica.forget(&key);

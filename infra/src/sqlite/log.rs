@@ -73,8 +73,14 @@ struct Shared {
 struct Append {
     id: i64,
     record: NewRecord,
-    done: oneshot::Sender<Result<Offset, LogError>>,
+    done: Done,
 }
+
+/// Where an append's end is told.
+type Done = oneshot::Sender<Result<Offset, LogError>>;
+
+/// Place, checksum, key, value and headers of a row.
+type Row = (i64, i64, Vec<u8>, Vec<u8>, Vec<u8>);
 
 impl SqliteLog {
     /// Opens the log of a data folder, making it if needed.
@@ -285,10 +291,7 @@ impl Writer {
     }
 
     /// Gives every waiting record its offset; refuses those behind one that failed.
-    fn place(
-        &mut self,
-        group: &mut Vec<Append>,
-    ) -> (Vec<(i64, Record)>, Vec<oneshot::Sender<Result<Offset, LogError>>>) {
+    fn place(&mut self, group: &mut Vec<Append>) -> (Vec<(i64, Record)>, Vec<Done>) {
         let mut next: HashMap<i64, Offset> = HashMap::new();
         let mut records = Vec::with_capacity(group.len());
         let mut waiting = Vec::with_capacity(group.len());
@@ -436,7 +439,7 @@ impl Shared {
             at: format!("{of}/{offset} in {}", self.path.display()),
             reason: reason.to_owned(),
         };
-        let parts = || -> Result<(i64, i64, Vec<u8>, Vec<u8>, Vec<u8>), sqlx::Error> {
+        let parts = || -> Result<Row, sqlx::Error> {
             Ok((
                 row.try_get(0)?,
                 row.try_get(1)?,
@@ -507,7 +510,13 @@ impl Log for SqliteLog {
         let unknown = || LogError::Unavailable(format!("there is no topic {of}").into());
         let id = *self.shared.ids.get(of).ok_or_else(unknown)?;
         let end = self.shared.ends[&id].subscribe();
-        Ok(Box::new(SqliteTail { shared: self.shared.clone(), of: of.clone(), id, end, next: from }))
+        Ok(Box::new(SqliteTail {
+            shared: self.shared.clone(),
+            of: of.clone(),
+            id,
+            end,
+            next: from,
+        }))
     }
 
     async fn bounds(&self, of: &TopicPartition) -> Result<Bounds, LogError> {

@@ -54,9 +54,8 @@ impl SqliteStore {
         let options = file::options(&path, Synchronous::Normal);
         let schema = include_str!("../../migrations/sqlite/store.1.sql");
         let connection = file::open(&path, &options, schema).await?;
-        let readers = SqlitePoolOptions::new()
-            .max_connections(4)
-            .connect_lazy_with(options.read_only(true));
+        let readers =
+            SqlitePoolOptions::new().max_connections(4).connect_lazy_with(options.read_only(true));
         let writer = Some(Mutex::new(Writer { connection, known: HashMap::new() }));
         Ok(Self { path, writer, readers, _folder: folder })
     }

@@ -101,9 +101,7 @@ fn decided_rightly(world: &World, entity: &Entity, outcome: &Outcome, found: &mu
     let Ok(command) = codec::decode_command(world.kind, value, &SchemaIds::default()) else {
         return;
     };
-    if command.tenant != command.key.tenant
-        && matches!(outcome.verdict, Verdict::Accepted { .. })
-    {
+    if command.tenant != command.key.tenant && matches!(outcome.verdict, Verdict::Accepted { .. }) {
         found.push(format!("{} obeyed another tenant", command.key));
     }
     if super::owner::releases_disagree(entity, &command) {
@@ -111,7 +109,10 @@ fn decided_rightly(world: &World, entity: &Entity, outcome: &Outcome, found: &mu
     }
     let again = entity.decide(&command, &Guards::default());
     if again.is_ok_and(|again| again.verdict != outcome.verdict) {
-        found.push(format!("deciding command {} again gives another verdict", outcome.command_offset));
+        found.push(format!(
+            "deciding command {} again gives another verdict",
+            outcome.command_offset
+        ));
     }
 }
 
@@ -120,7 +121,8 @@ fn acknowledged(world: &World, canon: &Canon, found: &mut Vec<String>) {
         for acknowledged in &client.acknowledged {
             let Command { id, .. } = &acknowledged.command;
             let effects = canon.effects.get(id).map_or(0, Vec::len);
-            let wanted = usize::from(matches!(acknowledged.outcome.verdict, Verdict::Accepted { .. }));
+            let wanted =
+                usize::from(matches!(acknowledged.outcome.verdict, Verdict::Accepted { .. }));
             if effects != wanted {
                 found.push(format!(
                     "an acknowledged command of client {} has {effects} effects, not {wanted}",
@@ -142,7 +144,10 @@ fn shown(world: &World, canon: &Canon, found: &mut Vec<String>) {
         for (key, seen) in &client.seen {
             let changes = canon.changes.get(key).unwrap_or(&none);
             if changes.get(..seen.len()) != Some(seen) {
-                found.push(format!("client {} was shown what is not in the log of {key}", client.name));
+                found.push(format!(
+                    "client {} was shown what is not in the log of {key}",
+                    client.name
+                ));
             }
         }
     }
@@ -166,7 +171,9 @@ fn stored(world: &World, canon: &Canon, found: &mut Vec<String>) {
     for (key, entity) in &canon.entities {
         match fold(key, &world.store.load_now(key, 0)) {
             Ok(stored) if stored.to_snapshot() == entity.to_snapshot() => {}
-            Ok(_) => found.push(format!("snapshot and journal of {key} are not the fold of the log")),
+            Ok(_) => {
+                found.push(format!("snapshot and journal of {key} are not the fold of the log"))
+            }
             Err(error) => found.push(format!("{key} cannot be loaded: {error}")),
         }
         let rows: i64 = world.store.journal_now(key).iter().map(|row| row.changes).sum();

@@ -103,11 +103,8 @@ impl ClientProcess {
         let key = self.entities[rng.random_range(0..self.entities.len())].clone();
         // Most begin with an entity that is not there; now and then one is made twice.
         let creates = self.left + 3 > COMMANDS || rng.random_range(0..12) == 0;
-        let body = if creates {
-            script::create(self.kind)
-        } else {
-            script::command(self.kind, rng, now)
-        };
+        let body =
+            if creates { script::create(self.kind) } else { script::command(self.kind, rng, now) };
         let intruder = rng.random_range(0..12) == 0;
         let tenant = if intruder { "evil" } else { "main" };
         self.left -= 1;

@@ -2,12 +2,18 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::{Arc, atomic::{AtomicU64, Ordering}},
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use actors::{
     memory::MemoryStore,
-    runtime::{guards::Guards, replica::{Answer, Replica}},
+    runtime::{
+        guards::Guards,
+        replica::{Answer, Replica},
+    },
 };
 use bytes::Bytes;
 use schemas::{Command, EntityKey, Kind, Outcome, Verdict, codec};
@@ -53,7 +59,12 @@ impl GatewayProcess {
     }
 
     /// Takes a client's command; its outcome is told with [`Reply`].
-    pub(super) fn submit(&mut self, client: usize, command: &Command, log: &mut super::log::ModelLog) {
+    pub(super) fn submit(
+        &mut self,
+        client: usize,
+        command: &Command,
+        log: &mut super::log::ModelLog,
+    ) {
         let number = self.next_number;
         self.next_number += 1;
         self.appending.insert(number, client);

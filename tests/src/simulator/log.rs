@@ -89,7 +89,8 @@ impl ModelLog {
         let append = self.pending.remove(place)?;
         if fate == Landing::Refused {
             if append.to == To::Outcomes {
-                let same = |other: &Append| other.producer == append.producer && other.to == To::Outcomes;
+                let same =
+                    |other: &Append| other.producer == append.producer && other.to == To::Outcomes;
                 self.pending.retain(|other| !same(other));
             }
             return Some((append, None));

@@ -105,9 +105,8 @@ impl World {
         let kind = [Kind::Room, Kind::Board, Kind::Event][rng.random_range(0..3)];
         let store = MemoryStore::with_compare_and_set(guards.compare_and_set);
         let guards = Arc::new(guards);
-        let entities: Vec<EntityKey> = (0..3)
-            .map(|n| format!("main/{kind}:{n}").parse().expect("a key"))
-            .collect();
+        let entities: Vec<EntityKey> =
+            (0..3).map(|n| format!("main/{kind}:{n}").parse().expect("a key")).collect();
         let clients = (0..4).map(|n| ClientProcess::new(n, kind, &entities)).collect();
         let gateways = (0..2).map(|_| GatewayProcess::new(kind, &store, &guards)).collect();
         let projectors = vec![ProjectorProcess::new(kind, &store, &guards)];

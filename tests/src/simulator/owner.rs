@@ -15,9 +15,7 @@ use actors::{
 };
 use bytes::Bytes;
 use rand::Rng as _;
-use schemas::{
-    Code, Command, EntityKey, Kind, Outcome, Rejection, Timestamp, Verdict,
-};
+use schemas::{Code, Command, EntityKey, Kind, Outcome, Rejection, Timestamp, Verdict};
 
 use super::{
     World,

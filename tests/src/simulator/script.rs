@@ -65,6 +65,8 @@ fn room(rng: &mut StdRng, soon: schemas::Timestamp) -> Value {
             let user = format!("c{}", rng.random_range(0..4));
             json!({"type": "mute", "user": user, "until": soon})
         }
-        _edit => json!({"type": "edit", "message": message, "text": format!("e{}", rng.random_range(0..9))}),
+        _edit => {
+            json!({"type": "edit", "message": message, "text": format!("e{}", rng.random_range(0..9))})
+        }
     }
 }

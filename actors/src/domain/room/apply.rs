@@ -1,6 +1,9 @@
 //! What each change does to a room. Nothing here can fail: what does not fit changes nothing.
 
-use schemas::{ItemId, UserName, room::{RoomChange, RoomFields}};
+use schemas::{
+    ItemId, UserName,
+    room::{RoomChange, RoomFields},
+};
 
 use super::{
     state::{Marked, Reading, Room},

@@ -6,7 +6,11 @@ use schemas::{
     room::{RoomChange, RoomCommand, RoomFields},
 };
 
-use super::{messages::NewMessage, state::{Room, rank}, text};
+use super::{
+    messages::NewMessage,
+    state::{Room, rank},
+    text,
+};
 use crate::domain::{
     Context, Draft,
     access::{check_optional_text, check_text, conflict, forbidden},

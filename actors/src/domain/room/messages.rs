@@ -1,10 +1,7 @@
 //! Decisions about messages: posting, editing, deleting, reactions, pins, read positions.
 
 use schemas::{
-    Code, ItemId, Rejection, UserName,
-    board::Attachment,
-    content::Node,
-    role::Role,
+    Code, ItemId, Rejection, UserName, board::Attachment, content::Node, role::Role,
     room::RoomChange,
 };
 

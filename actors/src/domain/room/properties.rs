@@ -8,7 +8,10 @@ use schemas::{Timestamp, UserName, role::Role, room::RoomCommand};
 use serde_json::json;
 
 use super::{
-    Room, messages::{EMOJI_MOST, PINS_MOST}, tests::{Scene, command}, timeline::WHOLE_MOST,
+    Room,
+    messages::{EMOJI_MOST, PINS_MOST},
+    tests::{Scene, command},
+    timeline::WHOLE_MOST,
 };
 use crate::domain::Meta;
 
@@ -28,8 +31,18 @@ fn crowded() -> Scene {
 
 fn who() -> impl Strategy<Value = &'static str> {
     proptest::sample::select(vec![
-        "ada", "ada", "adam", "mo", "bob", "gil", "rob", "eve", "admin:eve", "partner:erp",
-        "bridge:slack", "system",
+        "ada",
+        "ada",
+        "adam",
+        "mo",
+        "bob",
+        "gil",
+        "rob",
+        "eve",
+        "admin:eve",
+        "partner:erp",
+        "bridge:slack",
+        "system",
     ])
 }
 
@@ -38,7 +51,13 @@ fn any_command() -> impl Strategy<Value = RoomCommand> {
     let message =
         proptest::sample::select(vec!["a", "b", "c", "d", "e", "c0", "c1", "c1993", "c2194"]);
     let role = proptest::sample::select(vec![
-        "owner", "admin", "moderator", "member", "guest", "readOnly", "editor",
+        "owner",
+        "admin",
+        "moderator",
+        "member",
+        "guest",
+        "readOnly",
+        "editor",
     ]);
     let text = proptest::sample::select(vec!["hi @bob", "@here", "darn", "**x**", "", "y"]);
     let emoji = proptest::sample::select(vec!["👍", "x", "a b"]);

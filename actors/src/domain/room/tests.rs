@@ -31,7 +31,8 @@ fn parse(who: &str) -> (Principal, bool) {
     if let Some(name) = who.strip_prefix("admin:") {
         return (format!("user:{name}").parse().unwrap(), true);
     }
-    let full = if who.contains(':') || who == "system" { who.into() } else { format!("user:{who}") };
+    let full =
+        if who.contains(':') || who == "system" { who.into() } else { format!("user:{who}") };
     (full.parse().unwrap(), false)
 }
 
@@ -65,7 +66,11 @@ impl Scene {
         scene
     }
 
-    pub(super) fn send(&mut self, who: &str, body: &RoomCommand) -> Result<Vec<RoomChange>, Rejection> {
+    pub(super) fn send(
+        &mut self,
+        who: &str,
+        body: &RoomCommand,
+    ) -> Result<Vec<RoomChange>, Rejection> {
         let (principal, is_admin) = parse(who);
         self.commands += 1;
         let at = Timestamp::from_millis(self.now);
@@ -224,10 +229,22 @@ fn posting() {
         (json!({"type": "post", "text": "x", "thread": "zz"}), "thread"),
         (json!({"type": "post", "text": "x", "thread": "b"}), "thread"),
         (json!({"type": "post", "attachments": many}), "attachments"),
-        (json!({"type": "post", "attachments": [{"name": "", "url": "http://e"}]}), "attachments[0].name"),
-        (json!({"type": "post", "attachments": [{"name": "f", "url": "ftp://e"}]}), "attachments[0].url"),
-        (json!({"type": "post", "attachments": [{"name": "f", "url": "http://"}]}), "attachments[0].url"),
-        (json!({"type": "post", "attachments": [{"name": "f", "url": "http://e", "size": -1}]}), "attachments[0].size"),
+        (
+            json!({"type": "post", "attachments": [{"name": "", "url": "http://e"}]}),
+            "attachments[0].name",
+        ),
+        (
+            json!({"type": "post", "attachments": [{"name": "f", "url": "ftp://e"}]}),
+            "attachments[0].url",
+        ),
+        (
+            json!({"type": "post", "attachments": [{"name": "f", "url": "http://"}]}),
+            "attachments[0].url",
+        ),
+        (
+            json!({"type": "post", "attachments": [{"name": "f", "url": "http://e", "size": -1}]}),
+            "attachments[0].size",
+        ),
     ] {
         assert_eq!(scene.field("bob", body.clone()), field, "{body}");
     }
@@ -246,7 +263,10 @@ fn editing_and_deleting() {
     let edit = |text: &str| json!({"type": "edit", "message": "a", "text": text});
     assert_eq!(scene.code("ada", edit("x")), Code::Forbidden);
     assert_eq!(scene.code("eve", edit("x")), Code::Forbidden);
-    assert_eq!(scene.code("bob", json!({"type": "edit", "message": "z", "text": "x"})), Code::NotFound);
+    assert_eq!(
+        scene.code("bob", json!({"type": "edit", "message": "z", "text": "x"})),
+        Code::NotFound
+    );
     assert_eq!(scene.field("bob", edit("")), "text");
     assert_eq!(scene.ok("bob", edit("new")), ["messageEdited"]);
     assert!(scene.ok("bob", edit("new")).is_empty());
