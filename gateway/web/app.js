@@ -25,14 +25,17 @@ document.body.append(root);
 mountToasts(document.body);
 
 session.addEventListener("change", show);
-session.addEventListener("refused", () => toast("You have been signed out: the token no longer holds.", { tone: "bad" }));
+session.addEventListener("refused", () =>
+  toast("You have been signed out: the token no longer holds.", { tone: "bad" }),
+);
 store.addEventListener("refused", (event) => {
   const { error } = /** @type {CustomEvent} */ (event).detail;
   toast(error.message, { tone: "bad", stay: 8_000 });
 });
 store.addEventListener("notice", (event) => {
   const { detail } = /** @type {CustomEvent} */ (event);
-  if (detail.type === "systemNotification") toast(detail.message ?? detail.text ?? detail.data?.text ?? "The server sent a notice.");
+  if (detail.type === "systemNotification")
+    toast(detail.message ?? detail.text ?? detail.data?.text ?? "The server sent a notice.");
   if (detail.type === "drain") toast("The server restarts. You will be reconnected by yourself.");
 });
 window.addEventListener("beforeunload", (event) => {

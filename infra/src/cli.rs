@@ -26,8 +26,9 @@ use schemas::{EntityId, EntityKey, TenantId, Timestamp, UserName, codec::Subject
 #[derive(Debug, Parser)]
 #[command(name = "switchyard", version, about)]
 pub(crate) struct Arguments {
+    /// What to do; `serve` if nothing is said.
     #[command(subcommand)]
-    command: Command,
+    command: Option<Command>,
 }
 
 #[derive(Debug, Subcommand)]
@@ -50,7 +51,7 @@ enum Command {
 }
 
 /// Where the data and the configuration are.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 struct Place {
     /// The data folder [default: switchyard-data].
     #[arg(long, value_name = "DIR")]
@@ -60,7 +61,7 @@ struct Place {
     config: Option<PathBuf>,
 }
 
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 struct Serve {
     #[command(flatten)]
     place: Place,
@@ -167,7 +168,7 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
 
 /// Does what the arguments say.
 pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
-    match arguments.command {
+    match arguments.command.unwrap_or_else(|| Command::Serve(Serve::default())) {
         Command::Serve(arguments) => serve(arguments),
         Command::Token(arguments) => token(arguments),
         Command::Inspect(arguments) => {

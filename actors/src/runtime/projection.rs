@@ -10,6 +10,9 @@ use crate::ports::{LogError, Record, StoreError, Topic, TopicPartition};
 
 /// The pause after a failure, so that a store that is away is not asked in a tight loop.
 const PAUSE: Duration = Duration::from_millis(200);
+/// The pause between two steps. Nobody waits for the projector, and large steps are cheap ones:
+/// what it has not written yet is in the tails' memory.
+const STEP_EVERY: Duration = Duration::from_millis(25);
 /// Snapshots written in one transaction.
 const SNAPSHOTS: usize = 32;
 /// Records projected in one transaction.
@@ -61,6 +64,7 @@ async fn run(
             let write = projector.snapshots(loaded)?;
             ports.store.commit(write).await?;
         }
+        sleep(STEP_EVERY).await;
     }
 }
 

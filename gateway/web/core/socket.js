@@ -191,7 +191,9 @@ export class Socket extends EventTarget {
       socket.close();
       this.#lost(socket, 1006);
     }, PONG_WITHIN);
-    this.request("ping").catch(() => {}).finally(() => clearTimeout(timer));
+    this.request("ping")
+      .catch(() => {})
+      .finally(() => clearTimeout(timer));
   }
 
   /** @param {import("./types.js").Connection} state */

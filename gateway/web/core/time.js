@@ -51,7 +51,13 @@ export function dayName(at) {
 }
 
 /** @type {[Intl.RelativeTimeFormatUnit, number][]} */
-const UNITS = [["year", 31_536_000], ["month", 2_592_000], ["day", 86_400], ["hour", 3_600], ["minute", 60]];
+const UNITS = [
+  ["year", 31_536_000],
+  ["month", 2_592_000],
+  ["day", 86_400],
+  ["hour", 3_600],
+  ["minute", 60],
+];
 
 /** @param {string} at @returns {string} "3 minutes ago" */
 export function ago(at) {
@@ -78,7 +84,10 @@ export function fromInput(value) {
 
 /** @param {string} start @param {string} end @param {string} [timeZone] */
 export function span(start, end, timeZone) {
-  const last = day(start, timeZone) === day(end, timeZone) ? clock(end, timeZone) : `${day(end, timeZone)}, ${clock(end, timeZone)}`;
+  const last =
+    day(start, timeZone) === day(end, timeZone)
+      ? clock(end, timeZone)
+      : `${day(end, timeZone)}, ${clock(end, timeZone)}`;
   return `${day(start, timeZone)}, ${clock(start, timeZone)} – ${last}`;
 }
 

@@ -78,6 +78,7 @@
  * @property {string | null} [topic]
  * @property {string} [access]
  * @property {Message[]} messages
+ * @property {number} [kept]  How many messages are kept, where not as many as the server keeps.
  * @property {string[]} pins
  * @property {Record<string, string>} reads
  * @property {Record<string, string | null>} muted

@@ -86,9 +86,17 @@ function taskAdded(state, data) {
   const { after, task: id, ...fields } = data;
   /** @type {Task} */
   const task = {
-    description: null, priority: null, labels: [], assignees: [], due: null,
-    comments: [], checklist: [], attachments: [], archived: false,
-    ...fields, id,
+    description: null,
+    priority: null,
+    labels: [],
+    assignees: [],
+    due: null,
+    comments: [],
+    checklist: [],
+    attachments: [],
+    archived: false,
+    ...fields,
+    id,
   };
   return placed({ ...state, tasks: { ...state.tasks, [id]: task } }, id, task.column, after);
 }
@@ -138,7 +146,8 @@ function withTask(state, id, fields) {
 /** Takes a task out of its column. @param {State} state @param {string} id @returns {State} */
 function lifted(state, id) {
   const columns = state.columns.map((one) =>
-    one.tasks.includes(id) ? { ...one, tasks: one.tasks.filter((other) => other !== id) } : one);
+    one.tasks.includes(id) ? { ...one, tasks: one.tasks.filter((other) => other !== id) } : one,
+  );
   return { ...state, columns };
 }
 

@@ -39,7 +39,10 @@ export function apply(state, fact) {
     }
     case "sessionUpdated": {
       const { session: id, fields } = data;
-      return bySessionStart(state, state.sessions.map((one) => (one.id === id ? { ...one, ...fields } : one)));
+      return bySessionStart(
+        state,
+        state.sessions.map((one) => (one.id === id ? { ...one, ...fields } : one)),
+      );
     }
     case "sessionRemoved":
       return { ...state, sessions: state.sessions.filter((one) => one.id !== data.session) };
@@ -66,14 +69,20 @@ function responded(state, { user, answer, standing, plusOnes = 0 }) {
 /** @param {State} state @param {string} before */
 function fired(state, before) {
   return (state.reminders ?? []).map((one) =>
-    (typeof one === "string" ? one : one.before) === before ? { before, fired: true } : one);
+    (typeof one === "string" ? one : one.before) === before ? { before, fired: true } : one,
+  );
 }
 
 /** @param {State} state @param {string} user @param {Partial<Participant>} fields @returns {State} */
 function withParticipant(state, user, fields) {
   /** @type {Participant} */
-  const known = state.participants[user] ??
-    { answer: null, standing: "invited", role: "participant", checkedIn: false, plusOnes: 0 };
+  const known = state.participants[user] ?? {
+    answer: null,
+    standing: "invited",
+    role: "participant",
+    checkedIn: false,
+    plusOnes: 0,
+  };
   return { ...state, participants: { ...state.participants, [user]: { ...known, ...fields } } };
 }
 
@@ -109,7 +118,12 @@ export function predict(state, body, me) {
       return state.participants[body.user] ? [] : [{ type: "participantInvited", data }];
     case "respond": {
       const user = body.user ?? me;
-      return [{ type: "participantResponded", data: { ...data, user, standing: standingOf(state, user, body.answer) } }];
+      return [
+        {
+          type: "participantResponded",
+          data: { ...data, user, standing: standingOf(state, user, body.answer) },
+        },
+      ];
     }
     case "checkIn":
       return [{ type: "participantCheckedIn", data }];

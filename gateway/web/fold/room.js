@@ -18,14 +18,19 @@ export function apply(state, fact) {
     case "roomUpdated":
       return { ...state, ...data.fields };
     case "messagePosted":
-      return { ...state, messages: [...state.messages, posted(fact)].slice(-KEPT) };
+      return { ...state, messages: [...state.messages, posted(fact)].slice(-(state.kept ?? KEPT)) };
     case "messageEdited": {
       const { text, content } = data;
       return withMessage(state, data.message, () => ({ text, content, editedAt: at }));
     }
     case "messageDeleted":
       return {
-        ...withMessage(state, data.message, () => ({ text: null, content: null, deleted: true, attachments: [] })),
+        ...withMessage(state, data.message, () => ({
+          text: null,
+          content: null,
+          deleted: true,
+          attachments: [],
+        })),
         pins: state.pins.filter((id) => id !== data.message),
       };
     case "reactionAdded":

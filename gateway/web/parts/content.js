@@ -8,7 +8,15 @@ import { emojiOf } from "./emoji.js";
 /** The deepest nesting that is drawn; the server allows as much. */
 const DEEPEST = 32;
 /** @type {Record<string, keyof HTMLElementTagNameMap>} */
-const TAGS = { paragraph: "p", bold: "strong", italic: "em", underline: "u", strike: "s", quote: "blockquote", listItem: "li" };
+const TAGS = {
+  paragraph: "p",
+  bold: "strong",
+  italic: "em",
+  underline: "u",
+  strike: "s",
+  quote: "blockquote",
+  listItem: "li",
+};
 
 /**
  * @param {ContentNode[] | null} content
@@ -36,7 +44,11 @@ function render(node, me, depth) {
       return h("pre", { data: { language: node.language ?? "" } }, h("code", {}, node.text ?? ""));
     case "heading":
       // Headings of a message stand below those of the page.
-      return h("p", { class: `heading level-${node.level ?? 1}`, role: "heading", "aria-level": "4" }, children());
+      return h(
+        "p",
+        { class: `heading level-${node.level ?? 1}`, role: "heading", "aria-level": "4" },
+        children(),
+      );
     case "list":
       return h(node.ordered ? "ol" : "ul", {}, children());
     case "link":
@@ -97,10 +109,17 @@ function link(url, children) {
 /** @param {Node[]} children */
 function spoiler(children) {
   const show = () => element.classList.add("open");
-  const element = h("span", {
-    class: "spoiler", role: "button", tabIndex: 0, title: "Show",
-    on: { click: show, keydown: (/** @type {KeyboardEvent} */ e) => e.key === "Enter" && show() },
-  }, children);
+  const element = h(
+    "span",
+    {
+      class: "spoiler",
+      role: "button",
+      tabIndex: 0,
+      title: "Show",
+      on: { click: show, keydown: (/** @type {KeyboardEvent} */ e) => e.key === "Enter" && show() },
+    },
+    children,
+  );
   return element;
 }
 

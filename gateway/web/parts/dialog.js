@@ -10,15 +10,22 @@ import { icon } from "./icons.js";
  * @returns {HTMLDialogElement}
  */
 export function openDialog(title, content, { wide, onClose, bare } = {}) {
-  const close = h("button", {
-    class: "icon-button",
-    "aria-label": "Close",
-    type: "button",
-    on: { click: () => dialog.close() },
-  }, icon("close"));
+  const close = h(
+    "button",
+    {
+      class: "icon-button",
+      "aria-label": "Close",
+      type: "button",
+      on: { click: () => dialog.close() },
+    },
+    icon("close"),
+  );
   const head = !bare && h("header", { class: "dialog-head" }, h("h2", {}, title), close);
   const dialog = h("dialog", { class: wide ? "wide" : "", "aria-label": title }, head, ...content);
-  dialog.addEventListener("close", () => { dialog.remove(); onClose?.(); });
+  dialog.addEventListener("close", () => {
+    dialog.remove();
+    onClose?.();
+  });
   dialog.addEventListener("pointerdown", (event) => {
     // The backdrop is the dialog itself, outside of its box.
     if (event.target === dialog && isOutside(dialog, event)) dialog.close();
@@ -59,21 +66,40 @@ export function ask({ title, fields, submit, submitTestid, danger, note }) {
     let answer = null;
     const inputs = fields.map((field) => control(field));
     const labels = fields.map((field, place) =>
-      h("label", { class: field.half ? "field half" : "field" },
-        h("span", {}, field.label), inputs[place], field.hint && h("small", {}, field.hint)));
-    const buttons = h("div", { class: "buttons" },
+      h(
+        "label",
+        { class: field.half ? "field half" : "field" },
+        h("span", {}, field.label),
+        inputs[place],
+        field.hint && h("small", {}, field.hint),
+      ),
+    );
+    const buttons = h(
+      "div",
+      { class: "buttons" },
       h("button", { type: "button", class: "button quiet", on: { click: () => dialog.close() } }, "Cancel"),
-      h("button", { type: "submit", class: danger ? "button danger" : "button", testid: submitTestid }, submit));
-    const form = h("form", {
-      class: "form",
-      on: {
-        submit: (/** @type {Event} */ event) => {
-          event.preventDefault();
-          answer = Object.fromEntries(fields.map(({ name }, place) => [name, inputs[place].value.trim()]));
-          dialog.close();
+      h(
+        "button",
+        { type: "submit", class: danger ? "button danger" : "button", testid: submitTestid },
+        submit,
+      ),
+    );
+    const form = h(
+      "form",
+      {
+        class: "form",
+        on: {
+          submit: (/** @type {Event} */ event) => {
+            event.preventDefault();
+            answer = Object.fromEntries(fields.map(({ name }, place) => [name, inputs[place].value.trim()]));
+            dialog.close();
+          },
         },
       },
-    }, note && h("p", { class: "muted" }, note), ...labels, buttons);
+      note && h("p", { class: "muted" }, note),
+      ...labels,
+      buttons,
+    );
     const dialog = openDialog(title, [form], { onClose: () => resolve(answer) });
     (inputs[0] ?? buttons.lastElementChild)?.focus();
   });
@@ -82,9 +108,13 @@ export function ask({ title, fields, submit, submitTestid, danger, note }) {
 /** @param {Field} field */
 function control({ name, type = "text", value = "", required, options, testid, placeholder }) {
   const common = { name, testid, required: required ?? false };
-  if (type === "textarea") return h("textarea", { ...common, value, rows: 4, placeholder: placeholder ?? "" });
-  if (type !== "select") return h("input", { ...common, type, value, placeholder: placeholder ?? "", autocomplete: "off" });
-  const choices = (options ?? []).map(([key, label]) => h("option", { value: key, selected: key === value }, label));
+  if (type === "textarea")
+    return h("textarea", { ...common, value, rows: 4, placeholder: placeholder ?? "" });
+  if (type !== "select")
+    return h("input", { ...common, type, value, placeholder: placeholder ?? "", autocomplete: "off" });
+  const choices = (options ?? []).map(([key, label]) =>
+    h("option", { value: key, selected: key === value }, label),
+  );
   return h("select", common, ...choices);
 }
 

@@ -26,15 +26,26 @@ export function openMenu(anchor, items, heading) {
     else menu.append(entry(item));
   }
   openPopover(anchor, menu);
-  /** @type {HTMLElement | null} */ (menu.querySelector("button:not(:disabled)"))?.focus({ preventScroll: true });
+  /** @type {HTMLElement | null} */ (menu.querySelector("button:not(:disabled)"))?.focus({
+    preventScroll: true,
+  });
 }
 
 /** @param {Item} item */
 function entry({ label, run, testid, disabled, danger, hint }) {
-  const choose = () => { closeOpen?.(); run(); };
+  const choose = () => {
+    closeOpen?.();
+    run();
+  };
   return h(
     "button",
-    { role: "menuitem", testid, disabled: disabled ?? false, class: danger ? "danger" : "", on: { click: choose } },
+    {
+      role: "menuitem",
+      testid,
+      disabled: disabled ?? false,
+      class: danger ? "danger" : "",
+      on: { click: choose },
+    },
     h("span", {}, label),
     hint && h("span", { class: "hint" }, hint),
   );

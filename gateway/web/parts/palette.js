@@ -46,11 +46,24 @@ export function openPalette() {
   /** @type {Entry[]} */
   let shown = [];
   let chosen = 0;
-  const results = h("div", { class: "palette-list", role: "listbox", id: "palette-list", "aria-label": "Results" });
+  const results = h("div", {
+    class: "palette-list",
+    role: "listbox",
+    id: "palette-list",
+    "aria-label": "Results",
+  });
   const input = h("input", {
-    class: "palette-input", type: "text", testid: "palette-input", placeholder: "Go to a room, board or event, or do something",
-    role: "combobox", "aria-controls": "palette-list", "aria-expanded": "true", "aria-autocomplete": "list",
-    autocomplete: "off", spellcheck: false, "aria-label": "Search",
+    class: "palette-input",
+    type: "text",
+    testid: "palette-input",
+    placeholder: "Go to a room, board or event, or do something",
+    role: "combobox",
+    "aria-controls": "palette-list",
+    "aria-expanded": "true",
+    "aria-autocomplete": "list",
+    autocomplete: "off",
+    spellcheck: false,
+    "aria-label": "Search",
   });
 
   const run = (/** @type {Entry | undefined} */ entry) => {
@@ -70,17 +83,32 @@ export function openPalette() {
     const matching = own.filter((entry) => entry.label.toLowerCase().includes(query));
     const known = new Set(matching.map((entry) => `${entry.icon} ${entry.label}`));
     shown = [...matching, ...found.filter((entry) => !known.has(`${entry.icon} ${entry.label}`))];
-    fill(results, ...shown.map((entry, at) => h("div", {
-      class: "palette-entry", role: "option", id: `palette-${at}`,
-      on: { click: () => run(entry), pointermove: () => choose(at) },
-    }, icon(entry.icon), h("span", {}, entry.label), entry.hint && h("span", { class: "hint" }, entry.hint))));
+    fill(
+      results,
+      ...shown.map((entry, at) =>
+        h(
+          "div",
+          {
+            class: "palette-entry",
+            role: "option",
+            id: `palette-${at}`,
+            on: { click: () => run(entry), pointermove: () => choose(at) },
+          },
+          icon(entry.icon),
+          h("span", {}, entry.label),
+          entry.hint && h("span", { class: "hint" }, entry.hint),
+        ),
+      ),
+    );
     if (shown.length === 0) fill(results, h("p", { class: "muted empty" }, "Nothing has that name."));
     choose(0);
   };
   const search = debounce(async () => {
     const q = input.value.trim();
     const kinds = /** @type {const} */ (["room", "board", "event"]);
-    const lists = await Promise.all(kinds.map((kind) => list(kind, { q, limit: 8 }).catch(() => ({ items: [] }))));
+    const lists = await Promise.all(
+      kinds.map((kind) => list(kind, { q, limit: 8 }).catch(() => ({ items: [] }))),
+    );
     if (q !== input.value.trim()) return;
     found = lists.flatMap(({ items }) => items.map((item) => place(item.entity, item.title)));
     render();
@@ -93,9 +121,16 @@ export function openPalette() {
     else return;
     event.preventDefault();
   };
-  input.addEventListener("input", () => { render(); search(); });
+  input.addEventListener("input", () => {
+    render();
+    search();
+  });
   input.addEventListener("keydown", keys);
-  const dialog = openDialog("Search", [h("div", { class: "palette-field" }, icon("search"), input), results], { bare: true });
+  const dialog = openDialog(
+    "Search",
+    [h("div", { class: "palette-field" }, icon("search"), input), results],
+    { bare: true },
+  );
   dialog.classList.add("palette");
   input.focus();
   render();

@@ -22,11 +22,26 @@ export function mountToasts(parent) {
 export function toast(text, { tone = "info", action, stay = 6_000 } = {}) {
   if (!region) return;
   const remove = () => notice.remove();
-  const button = action && h("button", {
-    class: "link",
-    on: { click: () => { remove(); action.run(); } },
-  }, action.label);
-  const close = h("button", { class: "icon-button small", "aria-label": "Dismiss", on: { click: remove } }, icon("close"));
+  const button =
+    action &&
+    h(
+      "button",
+      {
+        class: "link",
+        on: {
+          click: () => {
+            remove();
+            action.run();
+          },
+        },
+      },
+      action.label,
+    );
+  const close = h(
+    "button",
+    { class: "icon-button small", "aria-label": "Dismiss", on: { click: remove } },
+    icon("close"),
+  );
   const notice = h("div", { class: `toast ${tone}`, testid: "toast" }, h("span", {}, text), button, close);
   region.append(notice);
   while (region.childElementCount > MOST) region.firstElementChild?.remove();

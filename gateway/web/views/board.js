@@ -26,11 +26,31 @@ import { openMoveMenu } from "./board/move-menu.js";
 export class BoardView extends EntityView {
   #title = h("h1");
   #presence = new Presence();
-  #filter = h("input", { type: "search", class: "filter", placeholder: "Filter cards", "aria-label": "Filter cards", testid: "board-filter" });
-  #undo = h("button", { class: "icon-button", "aria-label": "Undo my last change", title: "Undo my last change (Ctrl Z)", testid: "undo", disabled: true }, icon("undo"));
-  #hint = h("p", { class: "unseen", id: "board-hint" }, "Space lifts a card, arrow keys move it, Space drops it, Escape cancels. M opens Move to.");
+  #filter = h("input", {
+    type: "search",
+    class: "filter",
+    placeholder: "Filter cards",
+    "aria-label": "Filter cards",
+    testid: "board-filter",
+  });
+  #undo = h(
+    "button",
+    {
+      class: "icon-button",
+      "aria-label": "Undo my last change",
+      title: "Undo my last change (Ctrl Z)",
+      testid: "undo",
+      disabled: true,
+    },
+    icon("undo"),
+  );
+  #hint = h(
+    "p",
+    { class: "unseen", id: "board-hint" },
+    "Space lifts a card, arrow keys move it, Space drops it, Escape cancels. M opens Move to.",
+  );
   /** Where the columns stand. */
-  lanes = h("div", { class: "lanes", "aria-describedby": "board-hint" });
+  lanes = h("div", { class: "lanes" });
   #addColumn = h("div", { class: "lane-new" });
   /** @type {Map<string, ColumnElement>} */
   columns = new Map();
@@ -50,12 +70,31 @@ export class BoardView extends EntityView {
   build(_state) {
     this.className = "board";
     this.#presence.show(this.live);
-    const more = h("button", { class: "icon-button", "aria-label": "Board menu", title: "Board menu", on: { click: () => boardMenu(more, this) } }, icon("more"));
-    fill(this,
-      h("header", { class: "view-head" },
+    const more = h(
+      "button",
+      {
+        class: "icon-button",
+        "aria-label": "Board menu",
+        title: "Board menu",
+        on: { click: () => boardMenu(more, this) },
+      },
+      icon("more"),
+    );
+    fill(
+      this,
+      h(
+        "header",
+        { class: "view-head" },
         h("a", { class: "icon-button back", href: "#/boards", "aria-label": "Boards" }, icon("back")),
-        h("div", { class: "view-title" }, this.#title), this.#filter, this.#presence, this.#undo, more),
-      this.#hint, this.lanes);
+        h("div", { class: "view-title" }, this.#title),
+        this.#filter,
+        this.#presence,
+        this.#undo,
+        more,
+      ),
+      this.#hint,
+      this.lanes,
+    );
     fill(this.#addColumn, newColumn(this));
     this.#undo.addEventListener("click", () => this.undo());
     this.#filter.addEventListener("input", () => this.#applyFilter());
@@ -86,7 +125,12 @@ export class BoardView extends EntityView {
     if (before?.tasks !== state.tasks) this.#updateCards(state, before);
     if (before?.columns !== state.columns) this.#updateColumns(state, before);
     this.keyboard.hold();
-    if (focused instanceof HTMLElement && focused.isConnected && this.contains(focused) && document.activeElement !== focused) {
+    if (
+      focused instanceof HTMLElement &&
+      focused.isConnected &&
+      this.contains(focused) &&
+      document.activeElement !== focused
+    ) {
       focused.focus({ preventScroll: true });
     }
     if (this.#filter.value !== "") this.#applyFilter();
@@ -121,7 +165,8 @@ export class BoardView extends EntityView {
     const elements = state.columns.map((column) => {
       const element = this.columns.get(column.id) ?? new ColumnElement(this, column.id);
       this.columns.set(column.id, element);
-      if (known.get(column.id) !== column || !element.filled) element.show(column, this.#cardsOf(column.tasks, state));
+      if (known.get(column.id) !== column || !element.filled)
+        element.show(column, this.#cardsOf(column.tasks, state));
       return element;
     });
     arrange(this.lanes, [...elements, this.#addColumn, ...this.#cursors.elements]);
@@ -186,7 +231,12 @@ export class BoardView extends EntityView {
     this.#undo.disabled = this.#mine.length === 0;
     if (seq === undefined) return toast("There is nothing of yours to undo since you opened this board.");
     const ok = await this.send({ type: "undo", seq });
-    if (ok) toast("Undone.", { tone: "good", stay: 2_500, action: { label: "Redo", run: () => this.send({ type: "redo", seq }) } });
+    if (ok)
+      toast("Undone.", {
+        tone: "good",
+        stay: 2_500,
+        action: { label: "Redo", run: () => this.send({ type: "redo", seq }) },
+      });
   }
 
   /** @param {string} id */
@@ -237,7 +287,9 @@ export class BoardView extends EntityView {
     const { tasks } = this.state;
     for (const [id, card] of this.cards) {
       const task = tasks[id];
-      const text = task ? `${task.title} ${task.labels.join(" ")} ${task.assignees.join(" ")}`.toLowerCase() : "";
+      const text = task
+        ? `${task.title} ${task.labels.join(" ")} ${task.assignees.join(" ")}`.toLowerCase()
+        : "";
       card.hidden = words !== "" && !text.includes(words);
     }
   }

@@ -21,8 +21,14 @@ export class EntityView extends HTMLElement {
   connectedCallback() {
     const { signal } = this.#off;
     this.live.addEventListener("update", () => this.#update(), { signal });
-    this.live.addEventListener("signal", (event) => this.signalled(/** @type {CustomEvent} */ (event).detail), { signal });
-    this.live.addEventListener("change", (event) => this.changed(/** @type {CustomEvent} */ (event).detail), { signal });
+    this.live.addEventListener(
+      "signal",
+      (event) => this.signalled(/** @type {CustomEvent} */ (event).detail),
+      { signal },
+    );
+    this.live.addEventListener("change", (event) => this.changed(/** @type {CustomEvent} */ (event).detail), {
+      signal,
+    });
     if (!this.live.state) fill(this, h("p", { class: "waiting" }, "Opening…"));
     this.#update();
   }
@@ -55,8 +61,16 @@ export class EntityView extends HTMLElement {
   /** @param {{code: string, message: string}} error */
   #refuse({ code, message }) {
     const title = code === "not_found" ? "There is nothing here" : "This is not open to you";
-    fill(this, h("div", { class: "refused" }, h("h1", {}, title), h("p", { class: "muted" }, message),
-      h("a", { class: "button quiet", href: location.hash.replace(/\/[^/]*$/, "") }, "Back to the list")));
+    fill(
+      this,
+      h(
+        "div",
+        { class: "refused" },
+        h("h1", {}, title),
+        h("p", { class: "muted" }, message),
+        h("a", { class: "button quiet", href: location.hash.replace(/\/[^/]*$/, "") }, "Back to the list"),
+      ),
+    );
   }
 
   /**

@@ -31,15 +31,30 @@ export class EventList extends HTMLElement {
   connectedCallback() {
     this.className = "page events";
     document.title = "Events · Switchyard";
-    const title = h("input", { testid: "create-title", name: "title", required: true, maxLength: 200, placeholder: "Name a new event", "aria-label": "Name a new event", autocomplete: "off" });
+    const title = h("input", {
+      testid: "create-title",
+      name: "title",
+      required: true,
+      maxLength: 200,
+      placeholder: "Name a new event",
+      "aria-label": "Name a new event",
+      autocomplete: "off",
+    });
     const submit = (/** @type {Event} */ event) => {
       event.preventDefault();
       this.#create(title.value.trim());
     };
-    fill(this,
+    fill(
+      this,
       h("header", { class: "page-head" }, h("h1", {}, "Events"), this.#switch()),
-      h("form", { class: "create", on: { submit } }, title, h("button", { class: "button", testid: "create-submit" }, icon("plus"), h("span", {}, "Create"))),
-      this.#body);
+      h(
+        "form",
+        { class: "create", on: { submit } },
+        title,
+        h("button", { class: "button", testid: "create-submit" }, icon("plus"), h("span", {}, "Create")),
+      ),
+      this.#body,
+    );
     this.#timer = window.setInterval(() => document.visibilityState === "visible" && this.#load(), AGAIN);
     this.#load();
   }
@@ -49,7 +64,10 @@ export class EventList extends HTMLElement {
   }
 
   #switch() {
-    const modes = /** @type {const} */ ([["agenda", "Agenda", "list"], ["month", "Month", "calendar"]]);
+    const modes = /** @type {const} */ ([
+      ["agenda", "Agenda", "list"],
+      ["month", "Month", "calendar"],
+    ]);
     const buttons = modes.map(([mode, label, name]) => {
       const choose = () => {
         this.#mode = mode;
@@ -57,7 +75,12 @@ export class EventList extends HTMLElement {
         for (const one of buttons) one.setAttribute("aria-pressed", String(one === button));
         this.#render();
       };
-      const button = h("button", { "aria-pressed": String(this.#mode === mode), testid: `events-${mode}`, on: { click: choose } }, icon(name), label);
+      const button = h(
+        "button",
+        { "aria-pressed": String(this.#mode === mode), testid: `events-${mode}`, on: { click: choose } },
+        icon(name),
+        label,
+      );
       return button;
     });
     return h("div", { class: "segments", role: "group", "aria-label": "How to show the events" }, buttons);
@@ -69,7 +92,9 @@ export class EventList extends HTMLElement {
     start.setHours(10, 0, 0, 0);
     try {
       const made = await create("event", {
-        title, start: start.toISOString(), end: new Date(start.getTime() + 3_600_000).toISOString(),
+        title,
+        start: start.toISOString(),
+        end: new Date(start.getTime() + 3_600_000).toISOString(),
         timeZone: Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC",
       });
       go(hrefOf(made.entity));
@@ -83,8 +108,11 @@ export class EventList extends HTMLElement {
     try {
       const { items } = await list("event", { limit: 200 });
       const wanted = items.filter((item) => known.get(item.entity)?.seq !== item.seq);
-      while (wanted.length > 0) await Promise.all(wanted.splice(0, AT_ONCE).map((item) => learn(item.entity)));
-      this.#entries = items.flatMap(({ entity }) => known.get(entity)?.entry ?? []).sort((a, b) => a.start.localeCompare(b.start));
+      while (wanted.length > 0)
+        await Promise.all(wanted.splice(0, AT_ONCE).map((item) => learn(item.entity)));
+      this.#entries = items
+        .flatMap(({ entity }) => known.get(entity)?.entry ?? [])
+        .sort((a, b) => a.start.localeCompare(b.start));
       this.#render();
     } catch (error) {
       if (!this.#entries) fill(this.#body, h("p", { class: "empty" }, /** @type {Error} */ (error).message));
@@ -96,7 +124,8 @@ export class EventList extends HTMLElement {
     if (!entries) return;
     if (this.#mode === "month") {
       const turn = (/** @type {number} */ by) => {
-        this.#month = by === 0 ? new Date() : new Date(this.#month.getFullYear(), this.#month.getMonth() + by, 1);
+        this.#month =
+          by === 0 ? new Date() : new Date(this.#month.getFullYear(), this.#month.getMonth() + by, 1);
         this.#render();
       };
       fill(this.#body, monthGrid(this.#month, entries, turn));
@@ -107,11 +136,24 @@ export class EventList extends HTMLElement {
 
   /** @param {Entry[]} entries */
   #agenda(entries) {
-    if (entries.length === 0) return fill(this.#body, h("p", { class: "empty" }, "No events yet. Name one above: it starts as a draft that only you see as one."));
+    if (entries.length === 0)
+      return fill(
+        this.#body,
+        h(
+          "p",
+          { class: "empty" },
+          "No events yet. Name one above: it starts as a draft that only you see as one.",
+        ),
+      );
     const now = new Date().toISOString();
     const coming = entries.filter((one) => one.end >= now);
     const past = entries.filter((one) => one.end < now).reverse();
-    fill(this.#body, days(coming), past.length > 0 && h("details", { class: "past" }, h("summary", {}, `Past (${past.length})`), days(past)));
+    fill(
+      this.#body,
+      days(coming),
+      past.length > 0 &&
+        h("details", { class: "past" }, h("summary", {}, `Past (${past.length})`), days(past)),
+    );
   }
 }
 
@@ -123,14 +165,46 @@ function days(entries) {
     const key = dayKey(entry.start);
     byDay.set(key, [...(byDay.get(key) ?? []), entry]);
   }
-  return [...byDay.values()].map((group) => h("section", { class: "agenda-day" },
-    h("h2", {}, h("span", { class: "agenda-number" }, format(group[0].start, { day: "numeric" })),
-      h("span", {}, h("b", {}, dayName(group[0].start).split(",")[0]), h("small", {}, format(group[0].start, { month: "long", year: "numeric" })))),
-    h("ul", { class: "items" }, group.map((entry) => h("li", {}, h("a", { class: "item", href: hrefOf(entry.entity), testid: "list-item", data: { entity: entry.entity } },
-      h("span", { class: "item-when" }, `${clock(entry.start)} – ${clock(entry.end)}`),
-      h("span", { class: "item-title" }, entry.title, entry.place && h("small", {}, entry.place)),
-      entry.going > 0 && h("span", { class: "item-time" }, `${entry.going} going`),
-      h("span", { class: "badge", data: { state: entry.status } }, entry.status)))))));
+  return [...byDay.values()].map((group) =>
+    h(
+      "section",
+      { class: "agenda-day" },
+      h(
+        "h2",
+        {},
+        h("span", { class: "agenda-number" }, format(group[0].start, { day: "numeric" })),
+        h(
+          "span",
+          {},
+          h("b", {}, dayName(group[0].start).split(",")[0]),
+          h("small", {}, format(group[0].start, { month: "long", year: "numeric" })),
+        ),
+      ),
+      h(
+        "ul",
+        { class: "items" },
+        group.map((entry) =>
+          h(
+            "li",
+            {},
+            h(
+              "a",
+              {
+                class: "item",
+                href: hrefOf(entry.entity),
+                testid: "list-item",
+                data: { entity: entry.entity },
+              },
+              h("span", { class: "item-when" }, `${clock(entry.start)} – ${clock(entry.end)}`),
+              h("span", { class: "item-title" }, entry.title, entry.place && h("small", {}, entry.place)),
+              entry.going > 0 && h("span", { class: "item-time" }, `${entry.going} going`),
+              h("span", { class: "badge", data: { state: entry.status } }, entry.status),
+            ),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 /** @param {string} entity */
@@ -146,4 +220,3 @@ async function learn(entity) {
 }
 
 customElements.define("sy-events", EventList);
-

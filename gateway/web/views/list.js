@@ -11,8 +11,18 @@ import { toast } from "../parts/toast.js";
 const AGAIN = 15_000;
 
 const WORDS = {
-  room: { title: "Rooms", one: "room", placeholder: "Name a new room", empty: "No rooms yet. Name one above, then invite a colleague into it." },
-  board: { title: "Boards", one: "board", placeholder: "Name a new board", empty: "No boards yet. A new one starts with To Do, In Progress, Review and Done." },
+  room: {
+    title: "Rooms",
+    one: "room",
+    placeholder: "Name a new room",
+    empty: "No rooms yet. Name one above, then invite a colleague into it.",
+  },
+  board: {
+    title: "Boards",
+    one: "board",
+    placeholder: "Name a new board",
+    empty: "No boards yet. A new one starts with To Do, In Progress, Review and Done.",
+  },
 };
 
 export class ListView extends HTMLElement {
@@ -36,10 +46,20 @@ export class ListView extends HTMLElement {
     const words = WORDS[this.kind];
     document.title = `${words.title} · Switchyard`;
     const title = h("input", {
-      testid: "create-title", name: "title", required: true, maxLength: 200, placeholder: words.placeholder,
-      "aria-label": words.placeholder, autocomplete: "off",
+      testid: "create-title",
+      name: "title",
+      required: true,
+      maxLength: 200,
+      placeholder: words.placeholder,
+      "aria-label": words.placeholder,
+      autocomplete: "off",
     });
-    const button = h("button", { class: "button", testid: "create-submit" }, icon("plus"), h("span", {}, "Create"));
+    const button = h(
+      "button",
+      { class: "button", testid: "create-submit" },
+      icon("plus"),
+      h("span", {}, "Create"),
+    );
     const submit = async (/** @type {Event} */ event) => {
       event.preventDefault();
       button.disabled = true;
@@ -51,11 +71,17 @@ export class ListView extends HTMLElement {
       }
       button.disabled = false;
     };
-    fill(this,
+    fill(
+      this,
       h("header", { class: "page-head" }, h("h1", {}, words.title), this.#search),
       h("form", { class: "create", on: { submit } }, title, button),
-      this.#items, this.#more);
-    this.#search.addEventListener("input", debounce(() => this.#load(), 200));
+      this.#items,
+      this.#more,
+    );
+    this.#search.addEventListener(
+      "input",
+      debounce(() => this.#load(), 200),
+    );
     this.#more.addEventListener("click", () => this.#load(this.#cursor));
     this.#timer = window.setInterval(() => document.visibilityState === "visible" && this.#refresh(), AGAIN);
     this.#load();
@@ -73,7 +99,8 @@ export class ListView extends HTMLElement {
       this.#cursor = page.cursor;
       this.#render();
     } catch (error) {
-      if (this.#loaded.length === 0) fill(this.#items, h("li", { class: "empty" }, /** @type {Error} */ (error).message));
+      if (this.#loaded.length === 0)
+        fill(this.#items, h("li", { class: "empty" }, /** @type {Error} */ (error).message));
     }
   }
 
@@ -96,12 +123,18 @@ export class ListView extends HTMLElement {
   #item({ entity, title, seq, updatedAt }) {
     const seen = seenSeq(entity);
     const isNew = seen > 0 && seq > seen;
-    return h("li", {},
-      h("a", { class: "item", href: hrefOf(entity), testid: "list-item", data: { entity } },
+    return h(
+      "li",
+      {},
+      h(
+        "a",
+        { class: "item", href: hrefOf(entity), testid: "list-item", data: { entity } },
         h("span", { class: "item-icon" }, icon(this.kind)),
         h("span", { class: "item-title" }, title),
         isNew && h("span", { class: "pill accent" }, "New"),
-        h("span", { class: "item-time", title: updatedAt }, ago(updatedAt))));
+        h("span", { class: "item-time", title: updatedAt }, ago(updatedAt)),
+      ),
+    );
   }
 }
 

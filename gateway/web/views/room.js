@@ -9,6 +9,7 @@ import { toast } from "../parts/toast.js";
 import { offer } from "../parts/palette.js";
 import { EntityView } from "./entity.js";
 import { Composer } from "./room/composer.js";
+import { History } from "./room/history.js";
 import { membersPanel } from "./room/members.js";
 import { pinsPanel, threadPanel } from "./room/panels.js";
 import { Timeline } from "./room/timeline.js";
@@ -30,6 +31,7 @@ export class RoomView extends EntityView {
   #panel = null;
   /** Who types, and the timer that ends it. @type {Map<string, number>} */
   #typists = new Map();
+  #history = new History(this.live);
   #timeline = new Timeline(this, { thread: null });
   #composer = new Composer(this, { thread: null, timeline: this.#timeline });
   /** What the side panel was made from. @type {unknown[]} */
@@ -40,19 +42,59 @@ export class RoomView extends EntityView {
   build() {
     this.className = "room";
     this.#presence.show(this.live);
-    const toggle = (/** @type {"members" | "pins"} */ kind) => () => this.openPanel(this.#panel?.kind === kind ? null : { kind });
-    const header = h("header", { class: "view-head" },
+    const toggle = (/** @type {"members" | "pins"} */ kind) => () =>
+      this.openPanel(this.#panel?.kind === kind ? null : { kind });
+    const header = h(
+      "header",
+      { class: "view-head" },
       h("a", { class: "icon-button back", href: "#/rooms", "aria-label": "Rooms" }, icon("back")),
       h("div", { class: "view-title" }, this.#title, this.#topic),
       this.#presence,
-      h("button", { class: "icon-button", "aria-label": "Pinned messages", title: "Pinned messages", testid: "pins-open", on: { click: toggle("pins") } }, icon("pin")),
-      h("button", { class: "icon-button", "aria-label": "Members and settings", title: "Members and settings", testid: "members-open", on: { click: toggle("members") } }, icon("people")));
-    fill(this, header,
-      h("div", { class: "room-body" },
-        h("section", { class: "conversation", "aria-label": "Messages" }, this.#timeline.element, this.#typing, this.#composer.element),
-        this.#side));
+      h(
+        "button",
+        {
+          class: "icon-button",
+          "aria-label": "Pinned messages",
+          title: "Pinned messages",
+          testid: "pins-open",
+          on: { click: toggle("pins") },
+        },
+        icon("pin"),
+      ),
+      h(
+        "button",
+        {
+          class: "icon-button",
+          "aria-label": "Members and settings",
+          title: "Members and settings",
+          testid: "members-open",
+          on: { click: toggle("members") },
+        },
+        icon("people"),
+      ),
+    );
+    fill(
+      this,
+      header,
+      h(
+        "div",
+        { class: "room-body" },
+        h(
+          "section",
+          { class: "conversation", "aria-label": "Messages" },
+          this.#timeline.element,
+          this.#typing,
+          this.#composer.element,
+        ),
+        this.#side,
+      ),
+    );
     offer(() => [
-      { label: "Members and settings of this room", icon: "people", run: () => this.openPanel({ kind: "members" }) },
+      {
+        label: "Members and settings of this room",
+        icon: "people",
+        run: () => this.openPanel({ kind: "members" }),
+      },
       { label: "Pinned messages", icon: "pin", run: () => this.openPanel({ kind: "pins" }) },
     ]);
     const { whileShown: signal } = this;
@@ -67,7 +109,7 @@ export class RoomView extends EntityView {
     this.#title.textContent = state.title;
     this.#topic.textContent = state.topic ?? "";
     this.#topic.hidden = !state.topic;
-    this.#timeline.update(state);
+    this.#timeline.update(this.#history.merge(state));
     this.#composer.update(state);
     this.#updatePanel(state);
     this.readSoon();
@@ -78,12 +120,17 @@ export class RoomView extends EntityView {
     const name = plainName(by);
     if (signal !== "typing" || name === session.name) return;
     clearTimeout(this.#typists.get(name));
-    this.#typists.set(name, window.setTimeout(() => this.#stopped(name), TYPING_HOLDS));
+    this.#typists.set(
+      name,
+      window.setTimeout(() => this.#stopped(name), TYPING_HOLDS),
+    );
     this.#showTyping();
   }
 
   /** @param {import("../core/types.js").Change} change */
-  changed({ type, by }) {
+  changed(change) {
+    const { type, by } = change;
+    this.#history.take(change);
     if (type === "messagePosted") this.#stopped(plainName(by));
   }
 
@@ -101,8 +148,19 @@ export class RoomView extends EntityView {
 
   #showTyping() {
     const names = [...this.#typists.keys()];
-    const words = names.length === 1 ? `${names[0]} is typing` : names.length === 2 ? `${names[0]} and ${names[1]} are typing` : "Several people are typing";
-    fill(this.#typing, names.length > 0 && [h("span", { class: "typing-dots", "aria-hidden": "true" }, h("i"), h("i"), h("i")), words]);
+    const words =
+      names.length === 1
+        ? `${names[0]} is typing`
+        : names.length === 2
+          ? `${names[0]} and ${names[1]} are typing`
+          : "Several people are typing";
+    fill(
+      this.#typing,
+      names.length > 0 && [
+        h("span", { class: "typing-dots", "aria-hidden": "true" }, h("i"), h("i"), h("i")),
+        words,
+      ],
+    );
   }
 
   /** Sends the read position a little later, if the newest message is really seen. */
@@ -116,7 +174,8 @@ export class RoomView extends EntityView {
 
   #markRead() {
     const state = /** @type {import("../core/types.js").RoomState} */ (this.live.state);
-    if (!state || !this.live.joined || document.visibilityState !== "visible" || !this.#timeline.atEnd) return;
+    if (!state || !this.live.joined || document.visibilityState !== "visible" || !this.#timeline.atEnd)
+      return;
     const last = state.messages.findLast((message) => !message.waiting);
     const mine = state.reads[session.name];
     if (!last || last.id === mine || last.id === this.#lastRead) return;
@@ -140,7 +199,18 @@ export class RoomView extends EntityView {
     const panel = this.#panel;
     if (!panel || !state) return;
     const { title, topic, access, members, muted, banned, requests, slowMode, links, messages, pins } = state;
-    const people = [title, topic, access, members, muted, banned, requests, slowMode, links, [...this.live.present].join()];
+    const people = [
+      title,
+      topic,
+      access,
+      members,
+      muted,
+      banned,
+      requests,
+      slowMode,
+      links,
+      [...this.live.present].join(),
+    ];
     const key = panel.kind === "members" ? people : [messages, pins, muted, slowMode];
     if (key.length === this.#panelKey.length && key.every((part, at) => part === this.#panelKey[at])) return;
     this.#panelKey = key;
@@ -148,6 +218,26 @@ export class RoomView extends EntityView {
     if (panel.kind === "thread") threadPanel(this, this.#side, state, panel.root, close);
     else if (panel.kind === "pins") pinsPanel(this, this.#side, state, close);
     else membersPanel(this, this.#side, state, close);
+  }
+
+  /** @param {import("../core/types.js").RoomState} state */
+  hasEarlier(state) {
+    return this.#history.hasMore(state);
+  }
+
+  /** Draws what has not changed but looks different, such as a message that is edited. */
+  redraw() {
+    this.#panelKey = [];
+    this.update(this.live.state);
+  }
+
+  async loadEarlier() {
+    try {
+      await this.#history.load();
+      this.#timeline.keepPlace(() => this.#timeline.update(this.#history.merge(this.live.state)));
+    } catch (error) {
+      toast(/** @type {Error} */ (error).message, { tone: "bad" });
+    }
   }
 
   /** @param {string} id Of a message. */

@@ -37,15 +37,42 @@ export class Shell extends HTMLElement {
 
   connectedCallback() {
     this.className = "shell";
-    const skip = h("a", { class: "skip", href: "#main", on: { click: (/** @type {Event} */ e) => { e.preventDefault(); this.#main.focus(); } } }, "Skip to the content");
-    const search = h("button", { class: "search-button", on: { click: () => openPalette() } },
-      icon("search"), h("span", {}, "Search"), h("kbd", {}, "Ctrl K"));
-    const me = h("button", { class: "me", "aria-haspopup": "menu", on: { click: () => this.#openMe(me) } },
-      avatar(session.name), h("span", { class: "me-name" }, session.name));
-    const side = h("aside", { class: "side" },
+    const skip = h(
+      "a",
+      {
+        class: "skip",
+        href: "#main",
+        on: {
+          click: (/** @type {Event} */ e) => {
+            e.preventDefault();
+            this.#main.focus();
+          },
+        },
+      },
+      "Skip to the content",
+    );
+    const search = h(
+      "button",
+      { class: "search-button", on: { click: () => openPalette() } },
+      icon("search"),
+      h("span", {}, "Search"),
+      h("kbd", {}, "Ctrl K"),
+    );
+    const me = h(
+      "button",
+      { class: "me", "aria-haspopup": "menu", on: { click: () => this.#openMe(me) } },
+      avatar(session.name),
+      h("span", { class: "me-name" }, session.name),
+    );
+    const side = h(
+      "aside",
+      { class: "side" },
       h("a", { class: "brand", href: "#/rooms" }, mark(), h("span", {}, "Switchyard")),
-      search, this.#nav, this.#recent,
-      h("div", { class: "side-foot" }, me, this.#connection, this.#theme));
+      search,
+      this.#nav,
+      this.#recent,
+      h("div", { class: "side-foot" }, me, this.#connection, this.#theme),
+    );
     fill(this, skip, side, h("div", { class: "stage" }, this.#banner, this.#main));
 
     const { signal } = this.#off;
@@ -70,9 +97,21 @@ export class Shell extends HTMLElement {
     for (const dialog of document.querySelectorAll("dialog")) dialog.close();
     const { section, id } = here();
     this.dataset.inside = id === null ? "no" : "yes";
-    fill(this.#nav, ...NAVIGATION.map((one) =>
-      h("a", { href: `#/${one.section}`, testid: `nav-${one.section}`, "aria-current": one.section === section ? "page" : "false" },
-        icon(one.icon), h("span", {}, one.label))));
+    fill(
+      this.#nav,
+      ...NAVIGATION.map((one) =>
+        h(
+          "a",
+          {
+            href: `#/${one.section}`,
+            testid: `nav-${one.section}`,
+            "aria-current": one.section === section ? "page" : "false",
+          },
+          icon(one.icon),
+          h("span", {}, one.label),
+        ),
+      ),
+    );
     fill(this.#main, this.#view(section, id));
     this.#main.scrollTop = 0;
     this.#showRecent();
@@ -89,9 +128,18 @@ export class Shell extends HTMLElement {
   #showRecent() {
     const list = recents();
     const current = location.hash;
-    fill(this.#recent, list.length > 0 && h("h2", {}, "Lately opened"), ...list.map(({ entity, title }) =>
-      h("a", { href: hrefOf(entity), "aria-current": hrefOf(entity) === current ? "page" : "false", title },
-        icon(parseEntity(entity).kind), h("span", {}, title))));
+    fill(
+      this.#recent,
+      list.length > 0 && h("h2", {}, "Lately opened"),
+      ...list.map(({ entity, title }) =>
+        h(
+          "a",
+          { href: hrefOf(entity), "aria-current": hrefOf(entity) === current ? "page" : "false", title },
+          icon(parseEntity(entity).kind),
+          h("span", {}, title),
+        ),
+      ),
+    );
   }
 
   #showTheme() {
@@ -109,24 +157,30 @@ export class Shell extends HTMLElement {
     fill(this.#connection, h("span", { class: "dot" }), h("span", { class: "unseen" }, words));
     const changes = `${waiting} ${waiting === 1 ? "change is" : "changes are"}`;
     this.#banner.hidden = connection !== "offline";
-    this.#banner.textContent = waiting === 0
-      ? "Offline: what you change is kept and sent when the connection is back"
-      : `Offline: ${changes} waiting`;
+    this.#banner.textContent =
+      waiting === 0
+        ? "Offline: what you change is kept and sent when the connection is back"
+        : `Offline: ${changes} waiting`;
   }
 
   /** @param {HTMLElement} anchor */
   #openMe(anchor) {
-    const status = (/** @type {string} */ name) => store.socket.request("status", { status: name }).catch(() => {});
-    openMenu(anchor, [
-      { label: "Online", run: () => status("online") },
-      { label: "Away", run: () => status("away") },
-      { label: "Busy", run: () => status("busy") },
-      "line",
-      { label: "Search", hint: "Ctrl K", run: openPalette },
-      { label: "Keys", hint: "?", run: showKeys },
-      { label: THEME_WORDS[theme()].label, run: nextTheme },
-      { label: "Sign out", run: () => session.signOut() },
-    ], session.name);
+    const status = (/** @type {string} */ name) =>
+      store.socket.request("status", { status: name }).catch(() => {});
+    openMenu(
+      anchor,
+      [
+        { label: "Online", run: () => status("online") },
+        { label: "Away", run: () => status("away") },
+        { label: "Busy", run: () => status("busy") },
+        "line",
+        { label: "Search", hint: "Ctrl K", run: openPalette },
+        { label: "Keys", hint: "?", run: showKeys },
+        { label: THEME_WORDS[theme()].label, run: nextTheme },
+        { label: "Sign out", run: () => session.signOut() },
+      ],
+      session.name,
+    );
   }
 
   /** @param {KeyboardEvent} event */
@@ -136,7 +190,8 @@ export class Shell extends HTMLElement {
       openPalette();
       return;
     }
-    if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event) || document.querySelector("dialog")) return;
+    if (event.ctrlKey || event.metaKey || event.altKey || isTyping(event) || document.querySelector("dialog"))
+      return;
     if (event.key === "?") {
       event.preventDefault();
       showKeys();

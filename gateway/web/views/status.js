@@ -13,7 +13,11 @@ export class StatusView extends HTMLElement {
   connectedCallback() {
     this.className = "page status";
     document.title = "Status · Switchyard";
-    fill(this, h("header", { class: "page-head" }, h("h1", {}, "Status")), h("p", { class: "muted" }, "Asking…"));
+    fill(
+      this,
+      h("header", { class: "page-head" }, h("h1", {}, "Status")),
+      h("p", { class: "muted" }, "Asking…"),
+    );
     this.#load();
     this.#timer = window.setInterval(() => document.visibilityState === "visible" && this.#load(), AGAIN);
   }
@@ -35,19 +39,52 @@ export class StatusView extends HTMLElement {
   /** @param {any} health */
   #render({ status = "unknown", services = {}, ...rest }) {
     const named = Array.isArray(services) ? services.map((one) => [one.name, one]) : Object.entries(services);
-    const open = new Set([...this.querySelectorAll("details[open]")].map((one) => /** @type {HTMLElement} */ (one).dataset.name));
+    const open = new Set(
+      [...this.querySelectorAll("details[open]")].map((one) => /** @type {HTMLElement} */ (one).dataset.name),
+    );
     const rows = named.map(([name, service]) => row(name, service));
     const lists = named.flatMap(([name, service]) =>
-      Object.entries(service).filter(([, value]) => isTable(value)).map(([field, value]) => table(`${words(name)}: ${field}`, value, open)));
-    fill(this,
-      h("header", { class: "page-head" }, h("h1", {}, "Status"), badge(status),
-        h("span", { class: "muted spread" }, `Asked at ${clock(new Date().toISOString())}`)),
-      h("dl", { class: "facts" }, Object.entries(rest).map(([name, value]) =>
-        h("div", {}, h("dt", {}, words(name)), h("dd", {}, plain(value))))),
-      rows.length > 0 && h("div", { class: "scroll-x" }, h("table", { class: "table" },
-        h("thead", {}, h("tr", {}, ["Service", "State", "Latency", "Lag", ""].map((title) => h("th", { scope: "col" }, title)))),
-        h("tbody", {}, rows))),
-      ...lists);
+      Object.entries(service)
+        .filter(([, value]) => isTable(value))
+        .map(([field, value]) => table(`${words(name)}: ${field}`, value, open)),
+    );
+    fill(
+      this,
+      h(
+        "header",
+        { class: "page-head" },
+        h("h1", {}, "Status"),
+        badge(status),
+        h("span", { class: "muted spread" }, `Asked at ${clock(new Date().toISOString())}`),
+      ),
+      h(
+        "dl",
+        { class: "facts" },
+        Object.entries(rest).map(([name, value]) =>
+          h("div", {}, h("dt", {}, words(name)), h("dd", {}, plain(value))),
+        ),
+      ),
+      rows.length > 0 &&
+        h(
+          "div",
+          { class: "scroll-x" },
+          h(
+            "table",
+            { class: "table" },
+            h(
+              "thead",
+              {},
+              h(
+                "tr",
+                {},
+                ["Service", "State", "Latency", "Lag", ""].map((title) => h("th", { scope: "col" }, title)),
+              ),
+            ),
+            h("tbody", {}, rows),
+          ),
+        ),
+      ...lists,
+    );
   }
 }
 
@@ -56,12 +93,21 @@ function row(name, service) {
   const { state, status, latencyMs, latency, lag, ...rest } = service;
   const others = Object.entries(rest).filter(([, value]) => !isTable(value));
   const milliseconds = latencyMs ?? latency;
-  return h("tr", { data: { service: name } },
+  return h(
+    "tr",
+    { data: { service: name } },
     h("th", { scope: "row" }, words(name)),
     h("td", {}, badge(state ?? status ?? "unknown")),
-    h("td", { class: "number" }, typeof milliseconds === "number" ? `${milliseconds.toFixed(milliseconds < 10 ? 2 : 0)} ms` : plain(milliseconds ?? "–")),
+    h(
+      "td",
+      { class: "number" },
+      typeof milliseconds === "number"
+        ? `${milliseconds.toFixed(milliseconds < 10 ? 2 : 0)} ms`
+        : plain(milliseconds ?? "–"),
+    ),
     h("td", { class: "number" }, plain(lag ?? "–")),
-    h("td", { class: "muted" }, others.map(([key, value]) => `${words(key)}: ${plain(value)}`).join(", ")));
+    h("td", { class: "muted" }, others.map(([key, value]) => `${words(key)}: ${plain(value)}`).join(", ")),
+  );
 }
 
 /** @param {any} value */
@@ -72,11 +118,39 @@ function isTable(value) {
 /** @param {string} title @param {any} rows @param {Set<string | undefined>} open */
 function table(title, rows, open) {
   const names = Object.keys(rows[0]);
-  return h("details", { data: { name: title }, open: open.has(title) },
+  return h(
+    "details",
+    { data: { name: title }, open: open.has(title) },
     h("summary", {}, `${title} (${rows.length})`),
-    h("div", { class: "scroll-x" }, h("table", { class: "table" },
-      h("thead", {}, h("tr", {}, names.map((name) => h("th", { scope: "col" }, words(name))))),
-      h("tbody", {}, rows.map((/** @type {any} */ one) => h("tr", {}, names.map((name) => h("td", {}, plain(one[name])))))))));
+    h(
+      "div",
+      { class: "scroll-x" },
+      h(
+        "table",
+        { class: "table" },
+        h(
+          "thead",
+          {},
+          h(
+            "tr",
+            {},
+            names.map((name) => h("th", { scope: "col" }, words(name))),
+          ),
+        ),
+        h(
+          "tbody",
+          {},
+          rows.map((/** @type {any} */ one) =>
+            h(
+              "tr",
+              {},
+              names.map((name) => h("td", {}, plain(one[name]))),
+            ),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 /** @param {string} state */

@@ -2,7 +2,11 @@
 //! writing connection; commits are not awaited by anybody who was answered, so they go to the
 //! operating system only: what a power failure takes is projected again from the log.
 
-use std::{collections::HashMap, path::PathBuf, sync::Arc};
+use std::{
+    collections::{HashMap, HashSet},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use actors::{
     domain::entity::ListingChange,
@@ -40,6 +44,8 @@ pub struct SqliteStore {
 
 struct Writer {
     connection: SqliteConnection,
+    /// The entities that want to be woken, so that the many that do not cost nothing.
+    timed: HashSet<EntityKey>,
     /// Row id and seq of entities; true to the file because this process alone writes it.
     known: HashMap<EntityKey, (i64, Seq)>,
 }
@@ -53,10 +59,15 @@ impl SqliteStore {
         let path = folder.file("store.db");
         let options = file::options(&path, Synchronous::Normal);
         let schema = include_str!("../../migrations/sqlite/store.1.sql");
-        let connection = file::open(&path, &options, schema).await?;
+        let mut connection = file::open(&path, &options, schema).await?;
+        let timed: Vec<String> = sqlx::query_scalar("SELECT key FROM timers")
+            .fetch_all(&mut connection)
+            .await
+            .map_err(|source| OpenError::Database { path: path.clone(), source })?;
+        let timed = timed.iter().filter_map(|key| key.parse().ok()).collect();
         let readers =
             SqlitePoolOptions::new().max_connections(4).connect_lazy_with(options.read_only(true));
-        let writer = Some(Mutex::new(Writer { connection, known: HashMap::new() }));
+        let writer = Some(Mutex::new(Writer { connection, timed, known: HashMap::new() }));
         Ok(Self { path, writer, readers, _folder: folder })
     }
 
@@ -190,7 +201,7 @@ async fn read_checkpoint(
 
 impl Writer {
     async fn commit(&mut self, write: StoreWrite) -> Result<Result<(), Checkpoint>, sqlx::Error> {
-        let Self { connection, known } = self;
+        let Self { connection, timed, known } = self;
         if known.len() > KNOWN {
             known.clear();
         }
@@ -206,12 +217,22 @@ impl Writer {
             list(&mut transaction, known, key, change).await?;
         }
         for (key, wish) in &write.timers {
-            set_timer(&mut transaction, &write, key, *wish).await?;
+            if wish.is_some() {
+                timed.insert(key.clone());
+            }
+            if timed.contains(key) {
+                set_timer(&mut transaction, &write, key, *wish).await?;
+            }
         }
         for row in &write.snapshots {
             save_snapshot(&mut transaction, row).await?;
         }
         transaction.commit().await?;
+        for (key, wish) in &write.timers {
+            if wish.is_none() {
+                timed.remove(key);
+            }
+        }
         Ok(Ok(()))
     }
 }

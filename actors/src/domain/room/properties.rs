@@ -161,9 +161,8 @@ proptest! {
         scene.room.view();
 
         let mut replayed = start;
-        let mut seq = scene.seq - i64::try_from(scene.journal.len() - known).unwrap();
-        for (change, at, by) in &scene.journal[known..] {
-            seq += 1;
+        let first = scene.seq + 1 - i64::try_from(scene.journal.len() - known).unwrap();
+        for (seq, (change, at, by)) in (first..).zip(&scene.journal[known..]) {
             let at = Timestamp::from_millis(*at);
             replayed.apply(change, &Meta { seq, at, by, undoes: None, redoes: None });
         }

@@ -7,9 +7,23 @@ import { avatar, hue } from "../../parts/avatar.js";
 
 /** @typedef {import("../../core/types.js").Task} Task */
 
-const template = h("li", { class: "card", tabIndex: -1, testid: "card" },
+const template = h(
+  "li",
+  { class: "card", tabIndex: -1, testid: "card", "aria-describedby": "board-hint" },
   h("div", { class: "card-title" }),
-  h("button", { class: "card-move", testid: "card-move", tabIndex: -1, title: "Move to…", "aria-haspopup": "menu", "aria-label": "Move to…" }, "⋯"));
+  h(
+    "button",
+    {
+      class: "card-move",
+      testid: "card-move",
+      tabIndex: -1,
+      title: "Move to…",
+      "aria-haspopup": "menu",
+      "aria-label": "Move to…",
+    },
+    "⋯",
+  ),
+);
 
 /** @param {Task} task @returns {HTMLElement} */
 export function makeCard(task) {
@@ -38,11 +52,29 @@ function meta(task) {
   const parts = [
     priority && priority !== "medium" && h("span", { class: `priority ${priority}` }, priority),
     ...labels.slice(0, 4).map((label) => chip(label)),
-    due && h("span", { class: new Date(due).getTime() < Date.now() ? "due late" : "due" }, format(due, { day: "numeric", month: "short" })),
+    due &&
+      h(
+        "span",
+        { class: new Date(due).getTime() < Date.now() ? "due late" : "due" },
+        format(due, { day: "numeric", month: "short" }),
+      ),
     checklist.length > 0 && h("span", { class: "count", title: "Checklist" }, `${done}/${checklist.length}`),
-    comments.length > 0 && h("span", { class: "count", title: "Comments" }, comments.length === 1 ? "1 comment" : `${comments.length} comments`),
-    description && labels.length === 0 && comments.length === 0 && h("span", { class: "count", title: "Has a description" }, "≡"),
-    assignees.length > 0 && h("span", { class: "assignees" }, assignees.slice(0, 4).map((name) => avatar(name, "small"))),
+    comments.length > 0 &&
+      h(
+        "span",
+        { class: "count", title: "Comments" },
+        comments.length === 1 ? "1 comment" : `${comments.length} comments`,
+      ),
+    description &&
+      labels.length === 0 &&
+      comments.length === 0 &&
+      h("span", { class: "count", title: "Has a description" }, "≡"),
+    assignees.length > 0 &&
+      h(
+        "span",
+        { class: "assignees" },
+        assignees.slice(0, 4).map((name) => avatar(name, "small")),
+      ),
   ];
   const shown = parts.filter(Boolean);
   return shown.length === 0 ? null : h("div", { class: "card-meta" }, shown);

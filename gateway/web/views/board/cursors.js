@@ -25,7 +25,11 @@ export class Cursors {
 
   listen() {
     const { lanes } = this.board;
-    lanes.addEventListener("pointermove", throttle((event) => this.#tell(event), EVERY), { passive: true });
+    lanes.addEventListener(
+      "pointermove",
+      throttle((event) => this.#tell(event), EVERY),
+      { passive: true },
+    );
   }
 
   /** @param {PointerEvent} event */
@@ -49,7 +53,18 @@ export class Cursors {
     if (!target) return;
     let cursor = this.#shown.get(name);
     if (!cursor) {
-      const element = h("div", { class: "cursor", testid: "cursor", "aria-hidden": "true", data: { user: name }, style: { "--hue": String(hue(name)) } }, avatar(name, "small"), h("span", {}, name));
+      const element = h(
+        "div",
+        {
+          class: "cursor",
+          testid: "cursor",
+          "aria-hidden": "true",
+          data: { user: name },
+          style: { "--hue": String(hue(name)) },
+        },
+        avatar(name, "small"),
+        h("span", {}, name),
+      );
       this.board.lanes.append(element);
       cursor = { element, timer: 0 };
       this.#shown.set(name, cursor);

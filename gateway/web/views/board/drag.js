@@ -43,11 +43,15 @@ export class Drag {
     window.addEventListener("pointermove", (event) => this.#move(event), { signal });
     window.addEventListener("pointerup", (event) => this.#up(event), { signal });
     window.addEventListener("pointercancel", () => this.cancel(), { signal });
-    window.addEventListener("keydown", (event) => {
-      if (event.key !== "Escape" || !this.#ghost) return;
-      event.stopPropagation();
-      this.cancel();
-    }, { signal, capture: true });
+    window.addEventListener(
+      "keydown",
+      (event) => {
+        if (event.key !== "Escape" || !this.#ghost) return;
+        event.stopPropagation();
+        this.cancel();
+      },
+      { signal, capture: true },
+    );
     // Once a drag has begun, a moving finger must not scroll.
     lanes.addEventListener("touchmove", (event) => this.#ghost && event.preventDefault(), { passive: false });
     lanes.addEventListener("contextmenu", (event) => this.#grip?.touch && event.preventDefault());
@@ -115,7 +119,8 @@ export class Drag {
     if (card && list.contains(card)) {
       const box = card.getBoundingClientRect();
       const next = y < box.top + box.height / 2 ? card : card.nextSibling;
-      if (next !== this.#indicator && this.#indicator.nextSibling !== next) list.insertBefore(this.#indicator, next);
+      if (next !== this.#indicator && this.#indicator.nextSibling !== next)
+        list.insertBefore(this.#indicator, next);
       else if (this.#indicator.parentElement !== list) list.insertBefore(this.#indicator, next);
     } else if (this.#indicator.parentElement !== list || (below === list && isBelowAll(list, y))) {
       if (isBelowAll(list, y)) list.append(this.#indicator);
@@ -148,7 +153,8 @@ export class Drag {
     const task = grip.card.dataset.task ?? "";
     const column = /** @type {HTMLElement} */ (list.closest("sy-column")).dataset.column ?? "";
     let previous = this.#indicator.previousElementSibling;
-    while (previous && (previous === grip.card || /** @type {HTMLElement} */ (previous).hidden)) previous = previous.previousElementSibling;
+    while (previous && (previous === grip.card || /** @type {HTMLElement} */ (previous).hidden))
+      previous = previous.previousElementSibling;
     const after = previous ? (/** @type {HTMLElement} */ (previous).dataset.task ?? null) : null;
     this.cancel();
     this.justEnded = true;

@@ -22,7 +22,9 @@ export class Keyboard {
     lanes.addEventListener("focusin", (event) => rove(/** @type {HTMLElement} */ (event.target)));
     lanes.addEventListener("focusout", () => {
       // Not while the card is only taken from one list to another.
-      queueMicrotask(() => this.#lift && !lanes.contains(document.activeElement) && document.hasFocus() && this.cancel());
+      queueMicrotask(
+        () => this.#lift && !lanes.contains(document.activeElement) && document.hasFocus() && this.cancel(),
+      );
     });
   }
 
@@ -61,7 +63,9 @@ export class Keyboard {
     if (!place) return;
     this.#lift = { task, column: place.column.id, index: place.index };
     this.board.cards.get(task)?.classList.add("lifted-by-key");
-    announce(`Lifted ${this.#name(task)}. ${this.#where()}. Arrow keys move it, Space drops it, Escape puts it back.`);
+    announce(
+      `Lifted ${this.#name(task)}. ${this.#where()}. Arrow keys move it, Space drops it, Escape puts it back.`,
+    );
   }
 
   /** @param {string} key */

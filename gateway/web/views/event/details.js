@@ -12,13 +12,43 @@ import { ask } from "../../parts/dialog.js";
 /** @param {EventView} event @param {EventState} state */
 export async function editDetails(event, state) {
   const answer = await ask({
-    title: "Details", submit: "Save", submitTestid: "details-save",
+    title: "Details",
+    submit: "Save",
+    submitTestid: "details-save",
     fields: [
       { name: "title", label: "Title", value: state.title, required: true },
-      { name: "start", label: "Begins (your time)", type: "datetime-local", value: toInput(state.start), required: true, half: true },
-      { name: "end", label: "Ends (your time)", type: "datetime-local", value: toInput(state.end), required: true, half: true },
-      { name: "timeZone", label: "Time zone of the event", value: state.timeZone, required: true, half: true },
-      { name: "capacity", label: "Places", type: "number", value: state.capacity === null ? "" : String(state.capacity), hint: "Empty: no limit.", half: true, testid: "details-capacity" },
+      {
+        name: "start",
+        label: "Begins (your time)",
+        type: "datetime-local",
+        value: toInput(state.start),
+        required: true,
+        half: true,
+      },
+      {
+        name: "end",
+        label: "Ends (your time)",
+        type: "datetime-local",
+        value: toInput(state.end),
+        required: true,
+        half: true,
+      },
+      {
+        name: "timeZone",
+        label: "Time zone of the event",
+        value: state.timeZone,
+        required: true,
+        half: true,
+      },
+      {
+        name: "capacity",
+        label: "Places",
+        type: "number",
+        value: state.capacity === null ? "" : String(state.capacity),
+        hint: "Empty: no limit.",
+        half: true,
+        testid: "details-capacity",
+      },
       { name: "place", label: "Where", value: state.place ?? "" },
       { name: "description", label: "Description", type: "textarea", value: state.description ?? "" },
     ],
@@ -38,20 +68,28 @@ export async function editDetails(event, state) {
   if (toInput(start) !== toInput(state.start)) next.start = start;
   if (toInput(end) !== toInput(state.end)) next.end = end;
   const now = /** @type {Record<string, any>} */ (state);
-  const changed = Object.fromEntries(Object.entries(next).filter(([name, value]) => value !== (now[name] ?? null)));
+  const changed = Object.fromEntries(
+    Object.entries(next).filter(([name, value]) => value !== (now[name] ?? null)),
+  );
   if (Object.keys(changed).length > 0) event.send({ type: "updateEvent", ...changed });
 }
 
 /** @param {EventView} event @param {EventState} state */
 export async function linkOther(event, state) {
   const answer = await ask({
-    title: "Its board and room", submit: "Save",
+    title: "Its board and room",
+    submit: "Save",
     fields: [
       { name: "boardId", label: "Board", value: state.boardId ?? "", placeholder: "board:…" },
       { name: "roomId", label: "Room", value: state.roomId ?? "", placeholder: "room:…" },
     ],
   });
   if (!answer) return;
-  const entity = (/** @type {string} */ text, /** @type {string} */ kind) => (text === "" ? null : text.includes(":") ? text : `${kind}:${text}`);
-  event.send({ type: "updateEvent", boardId: entity(answer.boardId, "board"), roomId: entity(answer.roomId, "room") });
+  const entity = (/** @type {string} */ text, /** @type {string} */ kind) =>
+    text === "" ? null : text.includes(":") ? text : `${kind}:${text}`;
+  event.send({
+    type: "updateEvent",
+    boardId: entity(answer.boardId, "board"),
+    roomId: entity(answer.roomId, "room"),
+  });
 }

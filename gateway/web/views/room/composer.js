@@ -4,6 +4,7 @@ import { h, fill, throttle } from "../../core/dom.js";
 import { itemId, plainName } from "../../core/ids.js";
 import { session } from "../../core/session.js";
 import { plainText } from "../../parts/content.js";
+import { Mentions } from "./mentions.js";
 import { icon } from "../../parts/icons.js";
 
 /** How often others are told that one is typing, in milliseconds. */
@@ -28,11 +29,37 @@ export class Composer {
     this.timeline = timeline;
     this.draftKey = `switchyard.draft.${room.entity}.${thread ?? ""}`;
     this.#field = h("textarea", {
-      testid: thread ? "thread-composer" : "composer", rows: 1, maxLength: 40_000, "aria-label": thread ? "Reply in the thread" : "Message",
-      placeholder: thread ? "Reply in the thread" : "Write a message", value: sessionStorage.getItem(this.draftKey) ?? "",
+      testid: thread ? "thread-composer" : "composer",
+      rows: 1,
+      maxLength: 40_000,
+      "aria-label": thread ? "Reply in the thread" : "Message",
+      placeholder: thread ? "Reply in the thread" : "Write a message",
+      value: sessionStorage.getItem(this.draftKey) ?? "",
     });
-    const send = h("button", { class: "icon-button send", "aria-label": "Send", title: "Send", testid: thread ? "thread-send" : "send", on: { click: () => this.#send() } }, icon("send"));
-    this.element = h("div", { class: "composer" }, this.#reply, h("div", { class: "composer-box" }, this.#field, send), this.#note);
+    const send = h(
+      "button",
+      {
+        class: "icon-button send",
+        "aria-label": "Send",
+        title: "Send",
+        testid: thread ? "thread-send" : "send",
+        on: { click: () => this.#send() },
+      },
+      icon("send"),
+    );
+    this.mentions = new Mentions(this.#field, () =>
+      [...new Set([...Object.keys(room.live.state.members), ...room.live.present])]
+        .filter((name) => name !== session.name)
+        .sort(),
+    );
+    this.element = h(
+      "div",
+      { class: "composer" },
+      this.mentions.element,
+      this.#reply,
+      h("div", { class: "composer-box" }, this.#field, send),
+      this.#note,
+    );
     const typing = throttle(() => room.signal("typing", {}), TYPING_EVERY);
     this.#field.addEventListener("input", () => {
       this.#grow();
@@ -53,10 +80,14 @@ export class Composer {
     const mutedUntil = state.muted[name];
     const readOnly = this.room.role === "readOnly";
     this.#field.disabled = readOnly;
-    const words = name in state.muted
-      ? `You are muted${mutedUntil ? ` until ${new Date(mutedUntil).toLocaleString()}` : ""}.`
-      : readOnly ? "You may read here, not write."
-        : state.slowMode > 0 && !this.room.isModerator ? `Slow mode: one message in ${state.slowMode} seconds.` : "";
+    const words =
+      name in state.muted
+        ? `You are muted${mutedUntil ? ` until ${new Date(mutedUntil).toLocaleString()}` : ""}.`
+        : readOnly
+          ? "You may read here, not write."
+          : state.slowMode > 0 && !this.room.isModerator
+            ? `Slow mode: one message in ${state.slowMode} seconds.`
+            : "";
     if (this.#note.textContent !== words) this.#note.textContent = words;
   }
 
@@ -65,13 +96,28 @@ export class Composer {
     this.#replied = message;
     this.#reply.hidden = message === null;
     if (!message) return;
-    fill(this.#reply, icon("reply"), h("span", {}, "Replying to ", h("b", {}, plainName(message.author)), ` ${plainText(message).slice(0, 80)}`),
-      h("button", { class: "icon-button small", "aria-label": "Do not reply", on: { click: () => this.replyTo(null) } }, icon("close")));
+    fill(
+      this.#reply,
+      icon("reply"),
+      h(
+        "span",
+        {},
+        "Replying to ",
+        h("b", {}, plainName(message.author)),
+        ` ${plainText(message).slice(0, 80)}`,
+      ),
+      h(
+        "button",
+        { class: "icon-button small", "aria-label": "Do not reply", on: { click: () => this.replyTo(null) } },
+        icon("close"),
+      ),
+    );
     this.focus();
   }
 
   /** @param {KeyboardEvent} event */
   #key(event) {
+    if (this.mentions.key(event)) return;
     if (event.key === "Enter" && !event.shiftKey && !event.isComposing) {
       event.preventDefault();
       this.#send();

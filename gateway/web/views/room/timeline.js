@@ -59,7 +59,10 @@ export class Timeline {
   update(state) {
     if (this.#first) this.#readTo = state.reads[session.name] ?? null;
     const shown = state.messages.filter((message) =>
-      this.thread === null ? message.thread === null : message.thread === this.thread || message.id === this.thread);
+      this.thread === null
+        ? message.thread === null
+        : message.thread === this.thread || message.id === this.thread,
+    );
     const replies = this.thread === null ? countReplies(state.messages) : new Map();
     const divider = this.thread === null ? this.#firstUnread(shown) : null;
     const pins = new Set(state.pins);
@@ -67,15 +70,32 @@ export class Timeline {
     const elements = [];
     /** @type {Message | null} */
     let before = null;
+    if (this.thread === null && this.room.hasEarlier(state)) elements.push(this.#earlier);
     for (const message of shown) {
       if (before === null || dayKey(before.at) !== dayKey(message.at)) elements.push(this.#day(message.at));
       if (message.id === divider) elements.push(this.#divider);
       const joins = before !== null && message.id !== divider && standTogether(before, message);
-      const quoted = message.replyTo ? (state.messages.find((one) => one.id === message.replyTo) ?? null) : null;
-      const key = [message, joins, replies.get(message.id), pins.has(message.id), quoted, this.editing === message.id];
-      elements.push(this.#row(message, key, () => messageRow(this, message, {
-        joins, quoted, replies: replies.get(message.id) ?? null, pinned: pins.has(message.id),
-      })));
+      const quoted = message.replyTo
+        ? (state.messages.find((one) => one.id === message.replyTo) ?? null)
+        : null;
+      const key = [
+        message,
+        joins,
+        replies.get(message.id),
+        pins.has(message.id),
+        quoted,
+        this.editing === message.id,
+      ];
+      elements.push(
+        this.#row(message, key, () =>
+          messageRow(this, message, {
+            joins,
+            quoted,
+            replies: replies.get(message.id) ?? null,
+            pinned: pins.has(message.id),
+          }),
+        ),
+      );
       before = message;
     }
     if (shown.length === 0) elements.push(this.#empty(state));
@@ -97,20 +117,52 @@ export class Timeline {
     return element;
   }
 
+  #earlier = h(
+    "div",
+    { class: "earlier" },
+    h(
+      "button",
+      {
+        class: "button quiet small",
+        testid: "load-earlier",
+        on: { click: () => this.room.loadEarlier() },
+      },
+      "Earlier messages",
+    ),
+  );
+
+  /** Leaves what is in sight where it is while something is added above. @param {() => void} work */
+  keepPlace(work) {
+    const { scrollHeight, scrollTop } = this.element;
+    this.#stick = false;
+    work();
+    this.element.scrollTop = this.element.scrollHeight - scrollHeight + scrollTop;
+  }
+
   /** @type {Map<string, HTMLElement>} */
   #days = new Map();
 
   /** @param {string} at */
   #day(at) {
     const key = dayKey(at);
-    const known = this.#days.get(key) ?? h("div", { class: "divider", role: "separator" }, h("span", {}, dayName(at)));
+    const known =
+      this.#days.get(key) ?? h("div", { class: "divider", role: "separator" }, h("span", {}, dayName(at)));
     this.#days.set(key, known);
     return known;
   }
 
   /** @param {RoomState} state */
   #empty({ title }) {
-    return h("div", { class: "empty-room" }, h("h2", {}, `This is ${title}`), h("p", { class: "muted" }, "Nothing has been said yet. Markdown works: **bold**, `code`, lists, @mentions."));
+    return h(
+      "div",
+      { class: "empty-room" },
+      h("h2", {}, `This is ${title}`),
+      h(
+        "p",
+        { class: "muted" },
+        "Nothing has been said yet. Markdown works: **bold**, `code`, lists, @mentions.",
+      ),
+    );
   }
 
   /** @param {Message[]} shown @returns {string | null} */
@@ -143,21 +195,28 @@ export class Timeline {
   /** @param {string | null} id */
   edit(id) {
     this.editing = id;
-    this.update(this.room.live.state);
+    this.room.redraw();
   }
 
   /** Edits what this person said last. */
   editLast() {
-    const mine = this.room.live.state.messages.findLast((/** @type {Message} */ one) =>
-      one.author === session.principal && !one.deleted && !one.waiting && one.thread === this.thread);
+    const mine = this.room.live.state.messages.findLast(
+      (/** @type {Message} */ one) =>
+        one.author === session.principal && !one.deleted && !one.waiting && one.thread === this.thread,
+    );
     if (mine) this.edit(mine.id);
   }
 }
 
 /** @param {Message} before @param {Message} message */
 function standTogether(before, message) {
-  return before.author === message.author && !message.replyTo && !before.deleted && before.origin?.author === message.origin?.author
-    && new Date(message.at).getTime() - new Date(before.at).getTime() < TOGETHER;
+  return (
+    before.author === message.author &&
+    !message.replyTo &&
+    !before.deleted &&
+    before.origin?.author === message.origin?.author &&
+    new Date(message.at).getTime() - new Date(before.at).getTime() < TOGETHER
+  );
 }
 
 /** @param {Message[]} messages @returns {Map<string, number>} Replies by the thread's first message. */
@@ -172,6 +231,9 @@ function countReplies(messages) {
 /** @param {HTMLElement} old @param {HTMLElement} fresh */
 function keepFocus(old, fresh) {
   const { testid } = /** @type {HTMLElement} */ (document.activeElement).dataset;
-  const same = testid && old.contains(document.activeElement) ? fresh.querySelector(`[data-testid="${CSS.escape(testid)}"]`) : null;
+  const same =
+    testid && old.contains(document.activeElement)
+      ? fresh.querySelector(`[data-testid="${CSS.escape(testid)}"]`)
+      : null;
   if (same instanceof HTMLElement) queueMicrotask(() => same.focus({ preventScroll: true }));
 }
