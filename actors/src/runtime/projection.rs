@@ -3,15 +3,15 @@
 use std::{sync::Arc, time::Duration};
 
 use schemas::Kind;
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{guards::Guards, partition::Ports, projector::Projector, replica::FoldError};
 use crate::ports::{LogError, Record, StoreError, Topic, TopicPartition};
 
 /// The pause after a failure, so that a store that is away is not asked in a tight loop.
 const PAUSE: Duration = Duration::from_millis(200);
-/// The pause between two steps. Nobody waits for the projector, and large steps are cheap ones:
-/// what it has not written yet is in the tails' memory.
+/// Steps are at least so far apart. Nobody waits for the projector, and large steps are cheap
+/// ones: what it has not written yet is in the tails' memory.
 const STEP_EVERY: Duration = Duration::from_millis(25);
 /// Snapshots written in one transaction.
 const SNAPSHOTS: usize = 32;
@@ -50,8 +50,11 @@ async fn run(
     let of = TopicPartition::new(Topic::Outcomes(kind), partition);
     let mut tail = ports.log.tail(&of, start.offset).await?;
     let mut projector = Projector::new(kind, partition, start, guards.clone());
+    let mut next_step = Instant::now();
     loop {
         let mut records = tail.next().await?;
+        sleep_until(next_step).await;
+        next_step = Instant::now() + STEP_EVERY;
         gather(&mut tail, &mut records).await?;
         let write = projector.step(&records);
         ports.store.commit(write).await?;
@@ -64,7 +67,6 @@ async fn run(
             let write = projector.snapshots(loaded)?;
             ports.store.commit(write).await?;
         }
-        sleep(STEP_EVERY).await;
     }
 }
 

@@ -14,6 +14,7 @@ use fantoccini::{
     elements::Element,
     wd::Capabilities,
 };
+use hyper_util::client::legacy::connect::HttpConnector;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tests::{
@@ -35,8 +36,10 @@ const ENTER: &str = "\u{e007}";
 /// A program on the PATH.
 fn find_program(name: &str) -> anyhow::Result<PathBuf> {
     let path = std::env::var_os("PATH").unwrap_or_default();
-    let found = std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
-    found.with_context(|| format!("{name} is not on the PATH: install chromium and chromium-driver"))
+    let found =
+        std::env::split_paths(&path).map(|folder| folder.join(name)).find(|file| file.is_file());
+    found
+        .with_context(|| format!("{name} is not on the PATH: install chromium and chromium-driver"))
 }
 
 /// A chromedriver on a port of its own.
@@ -59,7 +62,8 @@ impl Driver {
             }
             bail!("chromedriver ended")
         });
-        let address = format!("http://127.0.0.1:{}", port.await.context("chromedriver is silent")??);
+        let address =
+            format!("http://127.0.0.1:{}", port.await.context("chromedriver is silent")??);
         tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
         Ok(Self { child, address })
     }
@@ -67,16 +71,29 @@ impl Driver {
     /// A browser with a profile of its own, at the page, signed in.
     async fn window(&self, server: &TestServer, user: &str) -> anyhow::Result<Window> {
         let profile = tempfile::tempdir()?;
-        let arguments = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run",
-            "--disable-background-networking", "--disable-component-update", "--disable-sync", "--disable-dev-shm-usage",
-            "--window-size=1280,900"].map(str::to_owned);
+        let arguments = [
+            "--headless",
+            "--no-sandbox",
+            "--disable-gpu",
+            "--disable-quic",
+            "--no-first-run",
+            "--disable-background-networking",
+            "--disable-component-update",
+            "--disable-sync",
+            "--disable-dev-shm-usage",
+            "--window-size=1280,900",
+        ]
+        .map(str::to_owned);
         let mut arguments = arguments.to_vec();
         arguments.push(format!("--user-data-dir={}", profile.path().display()));
         let options = json!({"binary": find_program("chromium")?, "args": arguments});
         let mut capabilities = Capabilities::new();
         capabilities.insert("goog:chromeOptions".to_owned(), options);
-        let page = ClientBuilder::new(HttpConnector::new()).capabilities(capabilities)
-            .connect(&self.address).await.context("Chromium does not start")?;
+        let page = ClientBuilder::new(HttpConnector::new())
+            .capabilities(capabilities)
+            .connect(&self.address)
+            .await
+            .context("Chromium does not start")?;
         let window = Window { page, user: user.to_owned(), _profile: profile };
         if let Err(error) = window.sign_in(server).await {
             window.close().await?;
@@ -166,14 +183,17 @@ impl Window {
 
     /// Waits until the card is in the column, and nowhere else.
     async fn card_is_in(&self, task: &str, column: &str) -> anyhow::Result<()> {
-        let places = format!("[...document.querySelectorAll('[data-testid=card][data-task=\"{task}\"]')]\
-            .map(one => one.closest('[data-column]')?.dataset.column ?? null)");
+        let places = format!(
+            "[...document.querySelectorAll('[data-testid=card][data-task=\"{task}\"]')]\
+            .map(one => one.closest('[data-column]')?.dataset.column ?? null)"
+        );
         self.until(&places, &json!([column])).await
     }
 
     async fn drag(&self, from: &str, to: &str) -> anyhow::Result<()> {
         let step = Some(Duration::from_millis(150));
-        let to_element = |element, y| PointerAction::MoveToElement { element, duration: step, x: 0.0, y };
+        let to_element =
+            |element, y| PointerAction::MoveToElement { element, duration: step, x: 0.0, y };
         let mouse = MouseActions::new("mouse".to_owned())
             .then(to_element(self.see(from).await?, 0.0))
             .then(PointerAction::Down { button: MOUSE_BUTTON_LEFT })
@@ -210,7 +230,8 @@ async fn furnish(server: &TestServer) -> anyhow::Result<()> {
     let mut ada = Client::connect(server, "ada").await?;
     ada.command("room:1", json!({"type": "createRoom", "title": "Kitchen"})).await?;
     let columns = json!([{"id": "a", "title": "A"}, {"id": "b", "title": "B"}]);
-    ada.command("board:1", json!({"type": "createBoard", "title": "Plan", "columns": columns})).await?;
+    ada.command("board:1", json!({"type": "createBoard", "title": "Plan", "columns": columns}))
+        .await?;
     for task in ["t1", "t2"] {
         ada.command("board:1", json!({"type": "addTask", "task": task, "title": task})).await?;
     }
@@ -268,9 +289,12 @@ async fn messages_cards_and_answers_appear_live_at_the_other() -> anyhow::Result
         bob.click(&mark("move-to-a")).await?;
         ada.card_is_in("t1", "a").await?;
         let http = Http::new(server, "ada").await?;
-        let moves: Vec<_> = journal(&http, "board:1").await?.iter()
+        let moves: Vec<_> = journal(&http, "board:1")
+            .await?
+            .iter()
             .filter(|change| change["type"] == "taskMoved")
-            .map(|change| json!([change["by"], change["data"]["to"]])).collect();
+            .map(|change| json!([change["by"], change["data"]["to"]]))
+            .collect();
         assert_eq!(moves, [json!(["user:ada", "b"]), json!(["user:bob", "a"])]);
 
         for window in [ada, bob] {
@@ -287,7 +311,11 @@ async fn messages_cards_and_answers_appear_live_at_the_other() -> anyhow::Result
 
         for route in ["#/rooms", "#/boards", "#/events", "#/status"] {
             bob.open(route).await?;
-            bob.see(&format!("{}[aria-current=page][href='{route}']", mark(&route.replace("#/", "nav-")))).await?;
+            bob.see(&format!(
+                "{}[aria-current=page][href='{route}']",
+                mark(&route.replace("#/", "nav-"))
+            ))
+            .await?;
             bob.buttons_have_names(route).await?;
         }
         Ok(())

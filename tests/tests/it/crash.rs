@@ -16,8 +16,8 @@ const ROUNDS: usize = 20;
 const WRITERS: usize = 4;
 /// Commands that a round lets be acknowledged before the kill; it varies so that kills hit
 /// different moments.
-const FEWEST_A_ROUND: usize = 40;
-const MOST_A_ROUND: usize = 240;
+const FEWEST_A_ROUND: usize = 100;
+const MOST_A_ROUND: usize = 500;
 
 fn entities() -> Vec<String> {
     let of = |kind: &'static str| (1..=3).map(move |n| format!("{kind}:{n}"));
