@@ -92,8 +92,11 @@ impl Projector {
         };
         let Some(key) = &outcome.key else { return };
         let (last_seq, changes): (Option<Seq>, i64) = match &outcome.verdict {
-            Verdict::Accepted { seq, changes } => (Some(*seq), changes.len() as i64),
-            Verdict::Rejected(_) | Verdict::Skipped { .. } => (None, 0),
+            // A repeat says where its first outcome was, which is not where the entity is.
+            Verdict::Accepted { seq, changes } if outcome.repeats.is_none() => {
+                (Some(*seq), changes.len() as i64)
+            }
+            Verdict::Accepted { .. } | Verdict::Rejected(_) | Verdict::Skipped { .. } => (None, 0),
         };
         if let Verdict::Accepted { changes, .. } = &outcome.verdict {
             for change in changes {

@@ -176,6 +176,10 @@ fn stored(world: &World, canon: &Canon, found: &mut Vec<String>) {
             }
             Err(error) => found.push(format!("{key} cannot be loaded: {error}")),
         }
+        let seqs: Vec<_> = world.store.journal_now(key).iter().map(|row| row.last_seq).collect();
+        if !seqs.is_sorted() {
+            found.push(format!("the journal of {key} goes back: {seqs:?}"));
+        }
         let rows: i64 = world.store.journal_now(key).iter().map(|row| row.changes).sum();
         let changes = canon.changes.get(key).map_or(0, Vec::len) as i64;
         if rows != changes {

@@ -199,13 +199,13 @@ impl Worker {
             let body = match entity.split(':').next() {
                 Some("room") => json!({"type": "post", "text": format!("{} {n}", self.user)}),
                 Some("event") => {
-                    json!({"type": "respond", "answer": if n % 2 == 0 { "yes" } else { "no" }})
+                    json!({"type": "respond", "answer": if n.is_multiple_of(2) { "yes" } else { "no" }})
                 }
-                _board if n % 10 == 0 => {
+                _board if n.is_multiple_of(10) => {
                     json!({"type": "addTask", "task": task, "column": "a", "title": "t"})
                 }
                 _board => {
-                    json!({"type": "moveTask", "task": task, "column": if n % 2 == 0 { "a" } else { "b" }})
+                    json!({"type": "moveTask", "task": task, "column": if n.is_multiple_of(2) { "a" } else { "b" }})
                 }
             };
             self.open.push((Uuid::now_v7().to_string(), entity, body));
