@@ -104,8 +104,12 @@ async fn create(
     }
     let key = identity.key(entity.clone());
     let new = NewCommand { entity, body: fields.into(), id: Some(command_id), expect: None };
-    execute(&app, &identity, new).await?;
-    let view = app.hub().view(&key, reader_of(&identity)).await?;
+    let (seq, _) = execute(&app, &identity, new).await?;
+    let mut view = app.hub().view(&key, reader_of(&identity)).await?;
+    if view.seq > seq {
+        // A repeat gets the first answer, whatever has happened since.
+        view = past(&app, &identity, &key, Moment::Seq(seq)).await?;
+    }
     let mut response = view_response(StatusCode::CREATED, &key, &view);
     let location = format!("/api/v1/{}/{}", kind.plural(), key.entity.id());
     if let Ok(location) = header::HeaderValue::from_str(&location) {

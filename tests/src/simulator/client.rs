@@ -17,7 +17,7 @@ const COMMANDS: usize = 14;
 /// What a gateway tells about a command.
 pub(super) enum Reply {
     /// This came of it.
-    Decided(Outcome),
+    Decided(Box<Outcome>),
     /// It failed on its way; perhaps it is in the log.
     Unknown,
 }
@@ -226,5 +226,5 @@ pub(super) fn told(world: &mut World, place: usize, gateway: usize, reply: Reply
             ));
         }
     }
-    world.clients[place].acknowledged.push(Acknowledged { command, outcome });
+    world.clients[place].acknowledged.push(Acknowledged { command, outcome: *outcome });
 }

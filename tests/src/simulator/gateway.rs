@@ -94,7 +94,9 @@ pub(super) fn step(world: &mut World, place: usize) {
         gateway.failed.drain(..).map(|client| (client, Reply::Unknown)).collect();
     for (offset, client) in std::mem::take(&mut gateway.appended) {
         match gateway.replica.answer(offset) {
-            Answer::Here(counted) => told.push((client, Reply::Decided(counted.outcome.clone()))),
+            Answer::Here(counted) => {
+                told.push((client, Reply::Decided(Box::new(counted.outcome.clone()))))
+            }
             Answer::NotYet => gateway.waiting.entry(offset).or_default().push(client),
             Answer::Gone => told.push((client, Reply::Unknown)),
         }
@@ -106,7 +108,9 @@ pub(super) fn step(world: &mut World, place: usize) {
         && let Some(counted) = gateway.replica.outcome(at, &value)
     {
         if let Some(clients) = gateway.waiting.remove(&counted.outcome.command_offset) {
-            told.extend(clients.into_iter().map(|c| (c, Reply::Decided(counted.outcome.clone()))));
+            told.extend(
+                clients.into_iter().map(|c| (c, Reply::Decided(Box::new(counted.outcome.clone())))),
+            );
         }
         pushed = Some(counted);
     }
@@ -146,7 +150,7 @@ pub(super) fn leak(world: &mut World, outcome: &Outcome) {
     for place in 0..world.gateways.len() {
         let waiting = world.gateways[place].waiting.remove(&outcome.command_offset);
         for client in waiting.into_iter().flatten() {
-            super::client::told(world, client, place, Reply::Decided(outcome.clone()));
+            super::client::told(world, client, place, Reply::Decided(Box::new(outcome.clone())));
         }
     }
 }
