@@ -43,6 +43,8 @@ pub enum ServeError {
 pub struct Server {
     gateway: Gateway,
     node: Arc<Node>,
+    log: Arc<SqliteLog>,
+    store: Arc<SqliteStore>,
 }
 
 impl Server {
@@ -61,11 +63,9 @@ impl Server {
             partners: partners.iter().map(|partner| partner.name.clone()).collect(),
             most_bytes: settings.log.max_bytes,
         };
-        let ports = Ports {
-            log: Arc::new(SqliteLog::open(folder.clone(), log_settings).await?),
-            store: Arc::new(SqliteStore::open(folder).await?),
-            clock: Arc::new(SystemClock),
-        };
+        let log = Arc::new(SqliteLog::open(folder.clone(), log_settings).await?);
+        let store = Arc::new(SqliteStore::open(folder).await?);
+        let ports = Ports { log: log.clone(), store: store.clone(), clock: Arc::new(SystemClock) };
         let owners = OwnerSettings {
             node: settings.node.clone(),
             passivate_after: Duration::from_secs(settings.actors.passivate_seconds),
@@ -76,7 +76,7 @@ impl Server {
         let node = Arc::new(Node::start(ports.clone(), owners, partners, threads).await?);
         let signals = Arc::new(MemorySignals::default());
         let gateway = Gateway::start(config, ports, signals, Some(node.clone()))?;
-        Ok(Self { gateway, node })
+        Ok(Self { gateway, node, log, store })
     }
 
     /// Where it listens.
@@ -91,8 +91,10 @@ impl Server {
 
     /// Drains the sockets, then finishes what is in flight.
     pub async fn stop(self) {
-        let Self { gateway, node } = self;
+        let Self { gateway, node, log, store } = self;
         gateway.drain(DRAIN_WITHIN).await;
         node.shut_down().await;
+        log.close().await;
+        store.close().await;
     }
 }

@@ -32,7 +32,8 @@ fn components() -> Map<String, Value> {
     collect::<EventChange>(Kind::Event, &mut components);
     collect::<RoomCommand>(Kind::Room, &mut components);
     collect::<RoomChange>(Kind::Room, &mut components);
-    components.insert("Problem".into(), schema_of::<Problem>(&mut Map::new()));
+    let problem = schema_of::<Problem>(&mut components);
+    components.insert("Problem".into(), problem);
     components
 }
 
@@ -55,7 +56,11 @@ fn collect<T: JsonSchema>(kind: Kind, components: &mut Map<String, Value>) {
 
 /// The schema of a type; the types it refers to go into `components`.
 fn schema_of<T: JsonSchema>(components: &mut Map<String, Value>) -> Value {
-    let settings = SchemaSettings::openapi3();
+    // OpenAPI 3.1 and AsyncAPI 3.0 both speak this dialect of JSON Schema.
+    let settings = SchemaSettings::draft2020_12().with(|settings| {
+        settings.definitions_path = "/components/schemas".into();
+        settings.meta_schema = None;
+    });
     let mut generator = settings.into_generator();
     let schema = generator.subschema_for::<T>();
     let mut schema = schema.to_value();

@@ -86,6 +86,13 @@ pub(super) async fn open(
     Ok(connection)
 }
 
+/// Moves the write-ahead log into the file, so that the file alone is a whole copy.
+pub(super) async fn checkpoint(options: &SqliteConnectOptions) -> Result<(), sqlx::Error> {
+    let mut connection = options.connect().await?;
+    sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await?;
+    connection.close().await
+}
+
 /// Opens a file that is there, for reading.
 pub(super) async fn open_read_only(
     path: &Path,

@@ -158,6 +158,14 @@ impl SqliteLog {
         Ok(Self { shared, partitions, appends, _folder: folder })
     }
 
+    /// Tidies up before the end: afterwards `log.db` alone is a whole copy.
+    pub async fn close(&self) {
+        let options = file::options(&self.shared.path, Synchronous::Full);
+        if let Err(error) = file::checkpoint(&options).await {
+            tracing::warn!(%error, "log.db keeps its write-ahead log");
+        }
+    }
+
     /// Reads the whole file and compares every record with its checksum.
     ///
     /// # Errors

@@ -83,6 +83,14 @@ impl SqliteStore {
         Ok(Self { path, writer: None, readers, _folder: folder })
     }
 
+    /// Tidies up before the end: afterwards `store.db` alone is a whole copy.
+    pub async fn close(&self) {
+        let options = file::options(&self.path, Synchronous::Normal);
+        if let Err(error) = file::checkpoint(&options).await {
+            tracing::warn!(%error, "store.db keeps its write-ahead log");
+        }
+    }
+
     fn error(&self, error: &sqlx::Error) -> StoreError {
         if file::is_damage(error) {
             let at = self.path.display().to_string();

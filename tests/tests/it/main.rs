@@ -1,11 +1,10 @@
 //! The integration tests: one binary, each test with ports and folders of its own.
 
-mod bad_input;
 mod browser;
 mod crash;
+mod folder;
 mod live;
 mod partners;
-mod protocol;
 mod races;
+mod refusals;
 mod simulator;
-mod storage;
