@@ -328,9 +328,10 @@ impl Tables {
     fn list(&mut self, key: &EntityKey, change: ListingChange) {
         let Some(listed) = self.listed.get_mut(key) else { return };
         match change {
-            ListingChange::Created { title, tenant_role } => {
+            ListingChange::Created { title, tenant_role, owner } => {
                 listed.title = title;
                 listed.tenant_role = tenant_role;
+                listed.members.extend(owner.map(|owner| owner.to_string()));
             }
             ListingChange::Updated { title, tenant_role } => {
                 listed.title = title.unwrap_or_else(|| listed.title.clone());

@@ -4,7 +4,7 @@ use std::{
     net::IpAddr,
     sync::{
         Arc,
-        atomic::{AtomicBool, AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering},
     },
     time::Duration,
 };
@@ -34,6 +34,8 @@ struct Shared {
     commands: Keyed<(TenantId, String)>,
     anonymous: Keyed<IpAddr>,
     sockets: AtomicU32,
+    /// Bytes, as of the last look.
+    resident: AtomicU64,
     draining: AtomicBool,
     metrics: Metrics,
     replays: Replays,
@@ -75,6 +77,7 @@ impl App {
             hub,
             node,
             sockets: AtomicU32::new(0),
+            resident: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             metrics: Metrics::default(),
             replays: Replays::default(),
@@ -143,8 +146,10 @@ impl App {
     pub fn take_socket(&self) -> Result<SocketPermit, Problem> {
         let before = self.0.sockets.fetch_add(1, Ordering::Relaxed);
         let permit = SocketPermit(self.clone());
-        let most = self.0.config.limits.connections;
-        if most > 0 && before >= most {
+        let limits = &self.0.config.limits;
+        let crowded = limits.connections > 0 && before >= limits.connections;
+        let resident = self.0.resident.load(Ordering::Relaxed);
+        if crowded || (limits.memory_bytes > 0 && resident > limits.memory_bytes) {
             self.0.metrics.limited("connections");
             let problem = Problem::new(Code::Unavailable, "this node has no connection to spare");
             return Err(problem.with_retry_after(5.0));
@@ -173,6 +178,11 @@ impl App {
         };
         owning
             && self.0.hub.gauges().all(|(_, _, gauge)| gauge.position.load(Ordering::Relaxed) >= 0)
+    }
+
+    /// Looks how much memory the process has, for `limits.memory_bytes`.
+    pub fn look_at_memory(&self) {
+        self.0.resident.store(crate::metrics::resident_bytes(), Ordering::Relaxed);
     }
 
     /// Forgets what limits no one any more; called once in a while.

@@ -33,6 +33,17 @@ pub enum TokenKey {
     Secret(Vec<u8>),
     /// RS256, ES256 or EdDSA with a public key in PEM.
     PublicKey(PathBuf),
+    /// The same with the keys of a JWK Set at an address.
+    Jwks(String),
+}
+
+/// What a gateway that speaks TLS shows, in PEM.
+#[derive(Debug, Clone)]
+pub struct TlsFiles {
+    /// The certificate, then those it follows from.
+    pub certificate: PathBuf,
+    /// Its private key.
+    pub key: PathBuf,
 }
 
 /// Bounds on what one user, address, connection or node may do; 0 lifts a limit.
@@ -41,6 +52,8 @@ pub enum TokenKey {
 pub struct Limits {
     /// WebSocket connections of this node.
     pub connections: u32,
+    /// Resident bytes of this process above which it takes no further connection.
+    pub memory_bytes: u64,
     /// Commands of one user in a minute, sustained; the burst is the same number.
     pub commands_per_minute: u32,
     /// Signals of one connection in a second.
@@ -63,6 +76,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 5_000,
+            memory_bytes: 0,
             commands_per_minute: 50,
             signals_per_second: 20,
             anonymous_requests: 100,
@@ -80,6 +94,8 @@ impl Default for Limits {
 pub struct GatewayConfig {
     /// Where to listen.
     pub listen: SocketAddr,
+    /// HTTPS and WSS instead of HTTP and WS.
+    pub tls: Option<TlsFiles>,
     /// This process, in greetings and health.
     pub node: String,
     /// The profile.

@@ -139,17 +139,21 @@ impl Decoder {
         if reserved != 0 || !known || !masked || (control && (!fin || short > 125)) {
             return Err(CloseCode::Protocol);
         }
-        let (length, extended) = match short {
+        // The third is the least length that needs so many bytes (RFC 6455, 5.2).
+        let (length, extended, least) = match short {
             126 => match rest {
-                [a, b, ..] => (u64::from(u16::from_be_bytes([*a, *b])), 2),
+                [a, b, ..] => (u64::from(u16::from_be_bytes([*a, *b])), 2, 126),
                 _short => return Ok(None),
             },
             127 => match rest.first_chunk::<8>() {
-                Some(bytes) => (u64::from_be_bytes(*bytes), 8),
+                Some(bytes) => (u64::from_be_bytes(*bytes), 8, 1 << 16),
                 None => return Ok(None),
             },
-            length => (u64::from(length), 0),
+            length => (u64::from(length), 0, 0),
         };
+        if length < least || length > i64::MAX.cast_unsigned() {
+            return Err(CloseCode::Protocol);
+        }
         let before = self.fragments.as_ref().map_or(0, |(_, bytes)| bytes.len());
         let length = usize::try_from(length).unwrap_or(usize::MAX);
         if !control && length > self.largest.saturating_sub(before) {

@@ -51,6 +51,8 @@ pub(crate) async fn render(app: &App) -> String {
     gauge(&mut registry, "clients", "Clients connected now", clients.cast_signed());
     let in_flight = app.hub().in_flight() as i64;
     gauge(&mut registry, "commands_in_flight", "Commands on their way", in_flight);
+    let resident = resident_bytes().cast_signed();
+    gauge(&mut registry, "resident_memory_bytes", "Memory of this process", resident);
     let counter = |registry: &mut Registry, name: &str, help: &str, value: u64| {
         let counter: Counter = Counter::default();
         counter.inc_by(value);
@@ -73,6 +75,14 @@ pub(crate) async fn render(app: &App) -> String {
     // Writing into a string cannot fail.
     encode(&mut text, &registry).ok();
     text
+}
+
+/// Resident memory of this process (`proc_pid_status(5)`, VmRSS); 0 where that cannot be read.
+pub(crate) fn resident_bytes() -> u64 {
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kibibytes = line.and_then(|line| line.trim().strip_suffix("kB")?.trim().parse().ok());
+    kibibytes.map_or(0, |kibibytes: u64| kibibytes * 1_024)
 }
 
 fn sum(app: &App, of: impl Fn(&crate::hub::ShardGauge) -> u64) -> u64 {

@@ -11,6 +11,7 @@ use std::{
 
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
+use tokio::sync::Notify;
 
 /// Small pieces are put together up to so many bytes for one write.
 const WRITE: usize = 32 << 10;
@@ -36,6 +37,15 @@ struct Buffer {
     waker: Option<Waker>,
     /// Nothing more is taken; the body ends behind what is queued.
     ending: bool,
+    ended: Rc<Notify>,
+}
+
+impl Buffer {
+    fn set_ending(&mut self) {
+        self.ending = true;
+        // Kept for whoever asks later: there is one who does.
+        self.ended.notify_one();
+    }
 }
 
 /// The writing end. Clones share the buffer.
@@ -85,7 +95,7 @@ impl Outbox {
             buffer.queue.clear();
         }
         buffer.queue.push_back((last, Weight::Exempt));
-        buffer.ending = true;
+        buffer.set_ending();
         if let Some(waker) = buffer.waker.take() {
             waker.wake();
         }
@@ -94,6 +104,14 @@ impl Outbox {
     /// Whether everything queued has been taken.
     pub fn is_empty(&self) -> bool {
         self.0.borrow().queue.is_empty()
+    }
+
+    /// Waits until it is ending. For one waiter.
+    pub async fn ended(&self) {
+        let ended = self.0.borrow().ended.clone();
+        while !self.is_ending() {
+            ended.notified().await;
+        }
     }
 
     /// Whether it is ending.
@@ -153,7 +171,7 @@ impl Buffer {
 impl Drop for Body {
     fn drop(&mut self) {
         let mut buffer = self.0.borrow_mut();
-        buffer.ending = true;
+        buffer.set_ending();
         buffer.queue.clear();
     }
 }

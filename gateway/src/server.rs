@@ -1,23 +1,36 @@
 //! Starting and stopping the HTTP server of a gateway.
 
-use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+use std::{
+    any::Any,
+    io,
+    net::SocketAddr,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
+use actix_cors::Cors;
+use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::{
     App as HttpApp, HttpServer,
-    dev::ServerHandle,
+    dev::{RequestHead, ServerHandle},
+    http::header::{self, HeaderValue},
     middleware::{Compress, DefaultHeaders},
+    rt::net::TcpStream,
     web,
 };
 use actors::{
     ports::Signals,
     runtime::{node::Node, partition::Ports},
 };
+use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
+use socket2::SockRef;
 use tokio::{sync::mpsc, task::JoinHandle, time::interval};
 
 use crate::{
     app::App,
     auth::KeyError,
-    config::GatewayConfig,
+    config::{GatewayConfig, TlsFiles},
     http::{self, SessionsOfWorker},
     hub::{Hub, Sessions, ShardMessage, run_shard},
 };
@@ -26,6 +39,14 @@ use crate::{
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4_096;
+/// Bytes that a peer does not take may wait for so long.
+const STUCK_FOR: Duration = Duration::from_secs(60);
+/// How often the process looks at its memory.
+const LOOK_AT_MEMORY: Duration = Duration::from_secs(1);
+/// A browser need not ask again for so many seconds whether it may come from elsewhere.
+const PREFLIGHT_HOLDS: usize = 3_600;
+/// Browsers that came by TLS come by TLS for so long (RFC 6797).
+const STRICT_TRANSPORT: &str = "max-age=31536000";
 /// How often limits and signatures are tidied.
 const TIDY: Duration = Duration::from_secs(60);
 /// What the page and its scripts may do.
@@ -39,6 +60,14 @@ pub enum StartError {
     /// A key cannot be used.
     #[error(transparent)]
     Key(#[from] KeyError),
+    /// The files for TLS cannot be used.
+    #[error("tls: {} cannot be used: {reason}", path.display())]
+    Tls {
+        /// Which.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// The address cannot be listened on.
     #[error("cannot listen on {address}")]
     Listen {
@@ -81,16 +110,14 @@ impl Gateway {
         let shards = hub.shards();
         let app = App::new(config, hub, node, workers)?;
         let shared = app.clone();
+        let tls = app.config().tls.as_ref().map(tls_settings).transpose()?;
+        let is_tls = tls.is_some();
         let factory = move || {
             let sessions = start_shard(&shared, idle_after);
             HttpApp::new()
-                .wrap(
-                    DefaultHeaders::new()
-                        .add(("content-security-policy", CONTENT_SECURITY_POLICY))
-                        .add(("x-content-type-options", "nosniff"))
-                        .add(("referrer-policy", "no-referrer")),
-                )
                 .wrap(Compress::default())
+                .wrap(cross_origin(&shared))
+                .wrap(security_headers(is_tls))
                 .app_data(web::Data::new(shared.clone()))
                 .app_data(web::Data::new(SessionsOfWorker(sessions)))
                 .configure(http::routes)
@@ -99,22 +126,30 @@ impl Gateway {
         let server = HttpServer::new(factory)
             .workers(workers)
             .backlog(BACKLOG)
-            .max_connections(20_000)
+            // `limits.connections` and `limits.memory_bytes` refuse with a reason; this would
+            // leave clients waiting.
+            .max_connections(usize::MAX)
             .client_request_timeout(HEAD_WITHIN)
+            .on_connect(|connection, _| set_user_timeout(connection))
             .shutdown_timeout(5)
-            .disable_signals()
-            .bind(listen)
-            .map_err(failed)?;
+            .disable_signals();
+        let server = match tls {
+            Some(tls) => server.bind_rustls_0_23(listen, tls),
+            None => server.bind(listen),
+        };
+        let server = server.map_err(failed)?;
         let address = server.addrs().first().copied().unwrap_or(listen);
         let server = server.run();
         let handle = server.handle();
         let server = tokio::spawn(server);
         let tidied = app.clone();
         let tidy = tokio::spawn(async move {
-            let mut every = interval(TIDY);
+            let (mut look, mut tidy) = (interval(LOOK_AT_MEMORY), interval(TIDY));
             loop {
-                every.tick().await;
-                tidied.tidy();
+                tokio::select! {
+                    _ = look.tick() => tidied.look_at_memory(),
+                    _ = tidy.tick() => tidied.tidy(),
+                }
             }
         });
         Ok(Self { app, address, handle, server, shards, tidy })
@@ -158,6 +193,74 @@ impl Gateway {
             Err(error) => tracing::error!(%error, "the HTTP server panicked"),
         }
     }
+}
+
+/// A peer that takes no bytes for [`STUCK_FOR`] is cut by the kernel: nothing else could, since
+/// who waits for room in its window cannot be told to stop.
+fn set_user_timeout(connection: &dyn Any) {
+    let plain = connection.downcast_ref::<TcpStream>();
+    let stream = plain.or_else(|| {
+        connection.downcast_ref::<TlsStream<TcpStream>>().map(|stream| stream.get_ref().0)
+    });
+    if let Some(stream) = stream
+        && let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(STUCK_FOR))
+    {
+        tracing::warn!(%error, "cannot bound how long a connection may be stuck");
+    }
+}
+
+fn security_headers(is_tls: bool) -> DefaultHeaders {
+    let headers = DefaultHeaders::new()
+        .add(("content-security-policy", CONTENT_SECURITY_POLICY))
+        .add(("x-content-type-options", "nosniff"))
+        .add(("referrer-policy", "no-referrer"));
+    if is_tls { headers.add(("strict-transport-security", STRICT_TRANSPORT)) } else { headers }
+}
+
+/// Lets pages of the allowed origins call the HTTP interface; the same list guards `/ws`.
+fn cross_origin(app: &App) -> Cors {
+    let app = app.clone();
+    let allows = move |origin: &HeaderValue, head: &RequestHead| {
+        let host = head.headers().get(header::HOST).and_then(|host| host.to_str().ok());
+        origin.to_str().is_ok_and(|origin| app.allows_origin(origin, host))
+    };
+    Cors::default()
+        .allowed_origin_fn(allows)
+        .allowed_methods(["GET", "POST", "PATCH", "DELETE"])
+        .allowed_headers([
+            header::AUTHORIZATION,
+            header::CONTENT_TYPE,
+            header::IF_MATCH,
+            header::IF_NONE_MATCH,
+            header::HeaderName::from_static("idempotency-key"),
+            header::HeaderName::from_static("last-event-id"),
+        ])
+        .expose_headers([header::ETAG, header::LOCATION, header::RETRY_AFTER])
+        .max_age(PREFLIGHT_HOLDS)
+}
+
+/// Reads certificate and key.
+fn tls_settings(files: &TlsFiles) -> Result<rustls::ServerConfig, StartError> {
+    fn failed(path: &Path) -> impl Fn(rustls::pki_types::pem::Error) -> StartError {
+        move |error| StartError::Tls { path: path.to_owned(), reason: error.to_string() }
+    }
+    let bad = failed(&files.certificate);
+    let certificates = CertificateDer::pem_file_iter(&files.certificate)
+        .map_err(&bad)?
+        .collect::<Result<Vec<_>, _>>()
+        .map_err(&bad)?;
+    let key = PrivateKeyDer::from_pem_file(&files.key).map_err(failed(&files.key))?;
+    let refused = |error: rustls::Error| StartError::Tls {
+        path: files.certificate.clone(),
+        reason: error.to_string(),
+    };
+    let provider = Arc::new(rustls::crypto::ring::default_provider());
+    rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .map_err(refused)?
+        .with_no_client_auth()
+        .with_single_cert(certificates, key)
+        .map_err(refused)
 }
 
 /// Takes a shard for the worker thread that this runs on.

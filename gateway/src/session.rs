@@ -17,7 +17,7 @@ use serde_json::{Map, Value, json as value};
 
 use crate::{
     app::App,
-    auth::Identity,
+    auth::{Identity, TokenError},
     commands::{self, NewCommand},
     frame::{self, CloseCode, Message},
     hub::{
@@ -249,7 +249,9 @@ impl Session {
     fn request(self: &Rc<Self>, mut fields: Map<String, Value>) {
         let id = match fields.remove("id") {
             None => None,
-            Some(id @ (Value::String(_) | Value::Number(_))) => Some(Arc::from(id.to_string())),
+            Some(id) if id.is_string() || id.is_i64() || id.is_u64() => {
+                Some(Arc::from(id.to_string()))
+            }
             Some(_) => return self.unreadable("id must be an integer or a string"),
         };
         let op = match fields.remove("op") {
@@ -306,7 +308,7 @@ impl Session {
     ) -> Result<(), Problem> {
         let request = id.unwrap_or_else(|| "null".into());
         match op {
-            "auth" => self.auth(read(fields)?, &request),
+            "auth" => self.auth(read(fields)?, request),
             "join" => self.join(read(fields)?, request),
             "joinEvent" => self.join(read(named(fields, "eventId", Kind::Event)?)?, request),
             "joinBoard" => self.join(read(named(fields, "boardId", Kind::Board)?)?, request),
@@ -331,12 +333,38 @@ impl Session {
         }
     }
 
-    fn auth(&self, AuthFields { token }: AuthFields, request: &str) -> Result<(), Problem> {
-        let identity = match self.app.verifier().verify(&token) {
+    fn auth(
+        self: &Rc<Self>,
+        AuthFields { token }: AuthFields,
+        request: Arc<str>,
+    ) -> Result<(), Problem> {
+        match self.app.verifier().verify(&token) {
+            // What follows an `auth` in the same breath must find it done, so only a key that has
+            // to be fetched is waited for.
+            Err(TokenError::UnknownKey(_)) => {
+                let session = self.clone();
+                actix_web::rt::spawn(async move {
+                    let verified = session.app.verifier().verify_or_refresh(&token).await;
+                    if let Err(problem) = session.authenticate(verified, &request) {
+                        session.refuse(Some(&request), &problem);
+                    }
+                });
+                Ok(())
+            }
+            verified => self.authenticate(verified, &request),
+        }
+    }
+
+    fn authenticate(
+        &self,
+        verified: Result<Identity, TokenError>,
+        request: &Arc<str>,
+    ) -> Result<(), Problem> {
+        let identity = match verified {
             Ok(identity) => identity,
             Err(error) => {
                 let problem = Problem::new(Code::Unauthenticated, error.to_string());
-                self.refuse(Some(&request.into()), &problem);
+                self.refuse(Some(request), &problem);
                 self.client.close(CloseCode::Unauthenticated, "bad token", Pending::Send);
                 return Ok(());
             }

@@ -9,7 +9,7 @@ use std::{
 };
 
 use actors::runtime::forwarder::Partner;
-use gateway::config::{GatewayConfig, Limits, PartnerKey, Profile, TokenKey};
+use gateway::config::{GatewayConfig, Limits, PartnerKey, Profile, TlsFiles, TokenKey};
 use schemas::{Kind, TenantId, UserName, role::TenantRole};
 use serde::Deserialize;
 
@@ -32,6 +32,8 @@ pub struct Settings {
     pub node: String,
     /// The log.
     pub log: LogConfig,
+    /// HTTPS and WSS instead of HTTP and WS, if both files are named.
+    pub tls: TlsConfig,
     /// Tokens.
     pub auth: AuthConfig,
     /// Origins that browsers may come from beside the page's own; `*` for any.
@@ -68,8 +70,26 @@ pub struct AuthConfig {
     pub secret: Option<String>,
     /// PEM files of public keys for RS256, ES256 or EdDSA tokens.
     pub public_keys: Vec<PathBuf>,
+    /// Address of a JWK Set with further public keys (RFC 7517).
+    pub jwks: Option<String>,
     /// What `aud` must be, if a token has one.
     pub audience: String,
+}
+
+impl AuthConfig {
+    fn has_public_keys(&self) -> bool {
+        !self.public_keys.is_empty() || self.jwks.is_some()
+    }
+}
+
+/// TLS.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct TlsConfig {
+    /// PEM file of the certificate, then those it follows from.
+    pub certificate: Option<PathBuf>,
+    /// PEM file of its private key.
+    pub key: Option<PathBuf>,
 }
 
 /// One partner.
@@ -110,6 +130,7 @@ impl Default for Settings {
             data: PathBuf::from("switchyard-data"),
             node: String::new(),
             log: LogConfig::default(),
+            tls: TlsConfig::default(),
             auth: AuthConfig::default(),
             origins: Vec::new(),
             limits: Limits::default(),
@@ -129,7 +150,7 @@ impl Default for LogConfig {
 
 impl Default for AuthConfig {
     fn default() -> Self {
-        Self { secret: None, public_keys: Vec::new(), audience: "switchyard".into() }
+        Self { secret: None, public_keys: Vec::new(), jwks: None, audience: "switchyard".into() }
     }
 }
 
@@ -195,7 +216,10 @@ impl Settings {
         let variables = config::Environment::with_prefix("SWITCHYARD")
             .prefix_separator("__")
             .separator("__")
-            .try_parsing(true);
+            .try_parsing(true)
+            .list_separator(",")
+            .with_list_parse_key("origins")
+            .with_list_parse_key("auth.public_keys");
         let mut settings: Self = config::Config::builder()
             .add_source(file)
             .add_source(variables)
@@ -226,11 +250,23 @@ impl Settings {
         if self.auth.secret.as_ref().is_some_and(|secret| secret.len() < 32) {
             return refused("auth.secret", "must have at least 32 bytes");
         }
+        if self.tls.certificate.is_some() != self.tls.key.is_some() {
+            return refused("tls", "needs both certificate and key");
+        }
+        if let Some(address) = &self.auth.jwks
+            && !address.starts_with("https://")
+            && !(self.is_development() && address.starts_with("http://"))
+        {
+            return refused("auth.jwks", "must be an https:// address");
+        }
         if self.profile != Profile::Production {
             return Ok(());
         }
-        if self.auth.secret.is_none() && self.auth.public_keys.is_empty() {
-            return refused("auth.secret", "production needs a secret or auth.public_keys");
+        if self.auth.secret.is_none() && !self.auth.has_public_keys() {
+            return refused(
+                "auth.secret",
+                "production needs a secret, auth.public_keys or auth.jwks",
+            );
         }
         if self.origins.iter().any(|origin| origin == "*") {
             return refused("origins", "production does not start with an open origin list");
@@ -252,7 +288,7 @@ impl Settings {
     pub fn secret(&self) -> Result<Option<Vec<u8>>, ConfigError> {
         match &self.auth.secret {
             Some(secret) => Ok(Some(secret.clone().into_bytes())),
-            None if self.is_development() && self.auth.public_keys.is_empty() => {
+            None if self.is_development() && !self.auth.has_public_keys() => {
                 development_secret(&self.data).map(Some)
             }
             None => Ok(None),
@@ -293,12 +329,18 @@ impl Settings {
         let secret = self.secret()?;
         let mut token_keys: Vec<_> = secret.iter().cloned().map(TokenKey::Secret).collect();
         token_keys.extend(self.auth.public_keys.iter().cloned().map(TokenKey::PublicKey));
+        token_keys.extend(self.auth.jwks.iter().cloned().map(TokenKey::Jwks));
         let mut limits = self.limits;
         if !self.is_development() && limits.connections == Limits::default().connections {
             limits.connections = 0;
+            if limits.memory_bytes == 0 {
+                limits.memory_bytes = memory_of_machine() / 4 * 3;
+            }
         }
+        let tls = self.tls.certificate.clone().zip(self.tls.key.clone());
         Ok(GatewayConfig {
             listen: self.listen,
+            tls: tls.map(|(certificate, key)| TlsFiles { certificate, key }),
             node: self.node.clone(),
             profile: self.profile,
             token_keys,
@@ -313,6 +355,18 @@ impl Settings {
             command_timeout: Duration::from_secs(self.actors.command_timeout_seconds),
         })
     }
+}
+
+/// The bytes of memory that this process may use, by its control group or else by the machine
+/// (`proc_meminfo(5)`); 0, which is no bound, where neither says.
+fn memory_of_machine() -> u64 {
+    let group = std::fs::read_to_string("/sys/fs/cgroup/memory.max").unwrap_or_default();
+    let machine = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let total = machine.lines().find_map(|line| {
+        let kibibytes = line.strip_prefix("MemTotal:")?.trim().strip_suffix("kB")?;
+        kibibytes.trim().parse::<u64>().ok().map(|kibibytes| kibibytes * 1_024)
+    });
+    group.trim().parse().ok().into_iter().chain(total).min().unwrap_or(0)
 }
 
 /// The secret that a development node makes in its data folder.

@@ -23,23 +23,29 @@ fn read<T: DeserializeOwned>(value: Value, hidden: &str) -> Result<T, Rejection>
         serde_ignored::deserialize::<_, _, T>(inner, |path| unknown.push(path.to_string()))
     };
     match outcome {
-        Err(error) => {
-            let path = shorten(&track.path().to_string(), hidden);
-            let message = error.to_string();
-            let field = missing_or_unknown(&message).map_or_else(
-                || path.clone(),
-                |name| if path.is_empty() { name.into() } else { format!("{path}.{name}") },
-            );
-            Err(if field.is_empty() {
-                Rejection::new(Code::Invalid, message)
-            } else {
-                Rejection::field(field, message)
-            })
-        }
+        Err(error) => Err(rejection(&shorten(&track.path().to_string(), hidden), &error)),
         Ok(value) => match unknown.first() {
             None => Ok(value),
             Some(path) => Err(Rejection::field(shorten(path, hidden), "is not a field of this")),
         },
+    }
+}
+
+/// What serde says of the value at `path`, as a rejection that names the field.
+pub fn rejection(path: &str, error: &dyn std::error::Error) -> Rejection {
+    let message = error.to_string();
+    let path = if path == "." { "" } else { path };
+    let field = match missing_or_unknown(&message) {
+        // An unknown name is the last step of its path already.
+        Some(name) if path.rsplit('.').next() == Some(name) => path.to_owned(),
+        Some(name) if path.is_empty() => name.to_owned(),
+        Some(name) => format!("{path}.{name}"),
+        None => path.to_owned(),
+    };
+    if field.is_empty() {
+        Rejection::new(Code::Invalid, message)
+    } else {
+        Rejection::field(field, message)
     }
 }
 

@@ -2,8 +2,8 @@
 //! gateways, the projector and `verify` all fold with this one type.
 
 use schemas::{
-    Body, Change, ChangeBody, Code, Command, EntityKey, Outcome, Rejection, Seq, Timestamp,
-    UserName, Verdict,
+    Body, Change, ChangeBody, Code, Command, EntityKey, Outcome, Principal, Rejection, Seq,
+    Timestamp, UserName, Verdict,
     board::BoardChange,
     codec::{self, CodecError},
     event::EventChange,
@@ -284,6 +284,8 @@ pub enum ListingChange {
         title: String,
         /// What the tenant may do.
         tenant_role: TenantRole,
+        /// Who made it, if a user did: they may see it.
+        owner: Option<UserName>,
     },
     /// Title or the tenant's role changed.
     Updated {
@@ -298,10 +300,11 @@ pub enum ListingChange {
     MemberRemoved(UserName),
 }
 
-/// What `change` does to the list, if anything.
-pub fn listing_change(change: &ChangeBody) -> Option<ListingChange> {
+/// What `change` by `by` does to the list, if anything.
+pub fn listing_change(change: &ChangeBody, by: &Principal) -> Option<ListingChange> {
     let created = |title: &String, tenant_role: &TenantRole| {
-        Some(ListingChange::Created { title: title.clone(), tenant_role: *tenant_role })
+        let (title, owner) = (title.clone(), by.user().cloned());
+        Some(ListingChange::Created { title, tenant_role: *tenant_role, owner })
     };
     let updated = |title: Option<&String>, tenant_role: Option<&TenantRole>| {
         let (title, tenant_role) = (title.cloned(), tenant_role.copied());

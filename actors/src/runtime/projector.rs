@@ -100,7 +100,8 @@ impl Projector {
         };
         if let Verdict::Accepted { changes, .. } = &outcome.verdict {
             for change in changes {
-                write.listing.extend(listing_change(&change.body).map(|to| (key.clone(), to)));
+                let listing = listing_change(&change.body, &outcome.by);
+                write.listing.extend(listing.map(|to| (key.clone(), to)));
             }
         }
         write.timers.insert(key.clone(), outcome.wake_at);

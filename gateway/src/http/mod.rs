@@ -9,7 +9,7 @@ pub(crate) mod produce;
 mod resources;
 mod socket;
 
-use std::{future::Ready, future::ready, time::Duration};
+use std::time::Duration;
 
 use actix_web::{
     FromRequest, HttpRequest, HttpResponse,
@@ -18,6 +18,7 @@ use actix_web::{
     web,
 };
 use bytes::Bytes;
+use futures_util::future::LocalBoxFuture;
 use schemas::{Code, CommandId, EntityKey, Kind, Rejection};
 use serde_json::Value;
 
@@ -36,20 +37,22 @@ pub(crate) struct Caller(pub Identity);
 
 impl FromRequest for Caller {
     type Error = Problem;
-    type Future = Ready<Result<Self, Problem>>;
+    type Future = LocalBoxFuture<'static, Result<Self, Problem>>;
 
     fn from_request(request: &HttpRequest, _: &mut Payload) -> Self::Future {
-        ready(caller(request).map(Self))
+        let request = request.clone();
+        Box::pin(async move { caller(&request).await.map(Self) })
     }
 }
 
-fn caller(request: &HttpRequest) -> Result<Identity, Problem> {
+async fn caller(request: &HttpRequest) -> Result<Identity, Problem> {
     let app = app_of(request)?;
     app.metrics().requests.inc();
     match bearer(request) {
         Some(token) => app
             .verifier()
-            .verify(token)
+            .verify_or_refresh(token)
+            .await
             .map_err(|error| Problem::new(Code::Unauthenticated, error.to_string())),
         None => {
             if let Some(peer) = request.peer_addr() {
@@ -167,14 +170,15 @@ fn changes_body(changes: &[ChangeJson], more: bool) -> Vec<u8> {
     out
 }
 
-/// Reads a query string; an unknown or ill-typed parameter is named.
+/// Reads a query string; an unknown, a missing or an ill-typed parameter is named.
 fn query<T: serde::de::DeserializeOwned>(request: &HttpRequest) -> Result<T, Problem> {
-    web::Query::<T>::from_query(request.query_string()).map(web::Query::into_inner).map_err(
-        |error| {
-            Problem::new(Code::Invalid, format!("query: {error}"))
-                .with_status(StatusCode::BAD_REQUEST)
-        },
-    )
+    let pairs = form_urlencoded::parse(request.query_string().as_bytes());
+    let deserializer = serde_urlencoded::Deserializer::new(pairs);
+    serde_path_to_error::deserialize(deserializer).map_err(|error| {
+        let path = error.path().to_string();
+        let problem: Problem = schemas::json::rejection(&path, &error.into_inner()).into();
+        problem.with_status(StatusCode::BAD_REQUEST)
+    })
 }
 
 /// Every route.

@@ -27,6 +27,9 @@ const PROTOCOL: &str = "switchyard.v1";
 /// What the handshake hashes (RFC 6455, section 1.3).
 const GUID: &str = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
+/// How long the other side may take to read our close and to end the connection.
+const CLOSE_WITHIN: std::time::Duration = std::time::Duration::from_secs(2);
+
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config.route("/ws", web::get().to(socket)).route("/ws/echo", web::get().to(echo));
 }
@@ -37,7 +40,7 @@ async fn socket(
     request: HttpRequest,
     payload: web::Payload,
 ) -> Result<HttpResponse, Problem> {
-    open(&app, &sessions.0, &request, payload, Mode::Protocol)
+    open(&app, &sessions.0, &request, payload, Mode::Protocol).await
 }
 
 async fn echo(
@@ -49,10 +52,10 @@ async fn echo(
     if !app.config().ws_echo {
         return Err(Problem::new(Code::NotFound, "there is no /ws/echo; start with --ws-echo"));
     }
-    open(&app, &sessions.0, &request, payload, Mode::Echo)
+    open(&app, &sessions.0, &request, payload, Mode::Echo).await
 }
 
-fn open(
+async fn open(
     app: &App,
     sessions: &Sessions,
     request: &HttpRequest,
@@ -74,7 +77,8 @@ fn open(
     let identity = match token {
         Some(token) => Some(
             app.verifier()
-                .verify(token)
+                .verify_or_refresh(token)
+                .await
                 .map_err(|error| Problem::new(Code::Unauthenticated, error.to_string()))?,
         ),
         None => None,
@@ -95,9 +99,13 @@ fn open(
     };
     let sessions = sessions.clone();
     actix_web::rt::spawn(async move {
-        read(&session, payload, largest).await;
+        let mut payload = payload;
+        read(&session, &mut payload, largest).await;
+        // Gone at once for everybody else, however long its connection takes to end.
         sessions.close(&client);
         drop(permit);
+        let rest = async { while let Some(Ok(_)) = payload.next().await {} };
+        tokio::time::timeout(CLOSE_WITHIN, rest).await.ok();
     });
     let mut response = HttpResponse::SwitchingProtocols();
     response.upgrade("websocket").insert_header((header::SEC_WEBSOCKET_ACCEPT, accept));
@@ -137,14 +145,16 @@ fn accept_key(request: &HttpRequest) -> Result<String, Problem> {
 }
 
 /// Reads messages until the client or the session ends.
-async fn read(session: &Rc<Session>, mut payload: web::Payload, largest: usize) {
+async fn read(session: &Rc<Session>, payload: &mut web::Payload, largest: usize) {
     let mut decoder = Decoder::new(largest);
     let outbox = session.client().outbox.clone();
-    while let Some(Ok(bytes)) = payload.next().await {
-        if outbox.is_ending() {
-            // The other side is to read our close; what it still sends is of no interest.
-            continue;
-        }
+    loop {
+        let bytes = tokio::select! {
+            biased;
+            () = outbox.ended() => return,
+            bytes = payload.next() => bytes,
+        };
+        let Some(Ok(bytes)) = bytes else { break };
         decoder.push(&bytes);
         loop {
             match decoder.next_message() {

@@ -16,7 +16,7 @@ use actors::{
     },
 };
 use async_trait::async_trait;
-use schemas::{EntityKey, Kind, Seq, Timestamp, role::TenantRole};
+use schemas::{EntityKey, Kind, Seq, Timestamp, UserName, role::TenantRole};
 use sqlx::{
     AssertSqlSafe, Connection as _, Row as _, Sqlite, SqliteConnection, SqlitePool, Transaction,
     sqlite::{SqlitePoolOptions, SqliteRow},
@@ -378,7 +378,10 @@ async fn list(
     let Some((entity, _)) = known.get(key) else { return Ok(()) };
     let open = |role: &TenantRole| *role != TenantRole::None;
     let query = match change {
-        ListingChange::Created { title, tenant_role } => {
+        ListingChange::Created { title, tenant_role, owner } => {
+            if let Some(owner) = owner {
+                add_member(transaction, *entity, owner).await?;
+            }
             sqlx::query("UPDATE entities SET title = ?, open = ? WHERE id = ?")
                 .bind(title)
                 .bind(open(tenant_role))
@@ -390,11 +393,7 @@ async fn list(
         .bind(title)
         .bind(tenant_role.as_ref().map(open))
         .bind(entity),
-        ListingChange::MemberAdded(user) => {
-            sqlx::query("INSERT OR IGNORE INTO members (entity, user) VALUES (?, ?)")
-                .bind(entity)
-                .bind(user.as_str())
-        }
+        ListingChange::MemberAdded(user) => return add_member(transaction, *entity, user).await,
         ListingChange::MemberRemoved(user) => {
             sqlx::query("DELETE FROM members WHERE entity = ? AND user = ?")
                 .bind(entity)
@@ -402,6 +401,16 @@ async fn list(
         }
     };
     query.execute(&mut **transaction).await?;
+    Ok(())
+}
+
+async fn add_member(
+    transaction: &mut Transaction<'_, Sqlite>,
+    entity: i64,
+    user: &UserName,
+) -> Result<(), sqlx::Error> {
+    let query = sqlx::query("INSERT OR IGNORE INTO members (entity, user) VALUES (?, ?)");
+    query.bind(entity).bind(user.as_str()).execute(&mut **transaction).await?;
     Ok(())
 }
 

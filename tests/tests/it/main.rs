@@ -5,6 +5,7 @@ mod crash;
 mod folder;
 mod live;
 mod partners;
+mod protocol;
 mod races;
 mod refusals;
 mod simulator;

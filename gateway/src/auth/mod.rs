@@ -1,11 +1,16 @@
 //! Tokens: who asks, from a JWT (RFC 7519).
 
+mod jwks;
+
 use std::sync::Arc;
 
-use jsonwebtoken::{Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, encode};
+use jsonwebtoken::{
+    Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode,
+};
 use schemas::{EntityId, EntityKey, Principal, TenantId, Timestamp, UserName};
 use serde::{Deserialize, Serialize};
 
+use self::jwks::Jwks;
 use crate::config::{GatewayConfig, TokenKey};
 
 /// Clock skew that is forgiven, in seconds.
@@ -77,8 +82,14 @@ impl Identity {
 
 /// Why a token does not hold; told to whoever sent it.
 #[derive(Debug, Clone, thiserror::Error)]
-#[error("the token does not hold: {0}")]
-pub struct TokenError(String);
+pub enum TokenError {
+    /// It is malformed, forged, expired, for another audience, or names nobody.
+    #[error("the token does not hold: {0}")]
+    Bad(String),
+    /// It may hold once the keys have been fetched again: [`Verifier::refresh`].
+    #[error("the token does not hold: its key {0:?} is not known")]
+    UnknownKey(String),
+}
 
 /// Why the keys cannot be used; told at start.
 #[derive(Debug, thiserror::Error)]
@@ -92,6 +103,7 @@ pub struct KeyError {
 #[derive(Clone)]
 pub struct Verifier {
     keys: Arc<Vec<(DecodingKey, Validation)>>,
+    sets: Arc<Vec<Jwks>>,
 }
 
 impl Verifier {
@@ -101,6 +113,7 @@ impl Verifier {
     /// If a key file cannot be read or holds no key.
     pub fn new(config: &GatewayConfig) -> Result<Self, KeyError> {
         let mut keys = Vec::new();
+        let mut sets = Vec::new();
         for key in &config.token_keys {
             match key {
                 TokenKey::Secret(secret) => {
@@ -115,15 +128,16 @@ impl Verifier {
                         .ok_or_else(|| failed("is no RSA, EC or Ed25519 public key".into()))?;
                     keys.push((key, validation(algorithm, &config.audience)));
                 }
+                TokenKey::Jwks(address) => sets.push(Jwks::new(address, &config.audience)),
             }
         }
-        Ok(Self { keys: Arc::new(keys) })
+        Ok(Self { keys: Arc::new(keys), sets: Arc::new(sets) })
     }
 
-    /// Whom the token names.
+    /// Whom the token names, as far as the keys are known.
     ///
     /// # Errors
-    /// If it is malformed, forged, expired, for another audience, or names nobody.
+    /// If it does not hold, or not with the keys that are known.
     pub fn verify(&self, token: &str) -> Result<Identity, TokenError> {
         let mut reason = "no key fits".to_owned();
         for (key, validation) in self.keys.iter() {
@@ -132,7 +146,35 @@ impl Verifier {
                 Err(error) => reason = error.to_string(),
             }
         }
-        Err(TokenError(reason))
+        let header = decode_header(token).ok().filter(|_| !self.sets.is_empty());
+        let Some(name) = header.and_then(|header| header.kid) else {
+            return Err(TokenError::Bad(reason));
+        };
+        let found = self.sets.iter().find_map(|set| set.find(&name).filter(|_| !set.is_stale()));
+        let (key, validation) = found.ok_or(TokenError::UnknownKey(name))?;
+        let data = decode::<Claims>(token, &key, &validation);
+        identity(data.map_err(|error| TokenError::Bad(error.to_string()))?.claims)
+    }
+
+    /// Fetches key sets that are old or lack a name; bounded in how often and how long.
+    pub async fn refresh(&self) {
+        for set in self.sets.iter() {
+            set.refresh().await;
+        }
+    }
+
+    /// Whom the token names; fetches key sets if that is needed to tell.
+    ///
+    /// # Errors
+    /// If it does not hold.
+    pub async fn verify_or_refresh(&self, token: &str) -> Result<Identity, TokenError> {
+        match self.verify(token) {
+            Err(TokenError::UnknownKey(_)) => {
+                self.refresh().await;
+                self.verify(token)
+            }
+            known => known,
+        }
     }
 }
 
@@ -154,9 +196,10 @@ fn validation(algorithm: Algorithm, audience: &str) -> Validation {
 
 fn identity(claims: Claims) -> Result<Identity, TokenError> {
     let user: UserName =
-        claims.sub.parse().map_err(|error| TokenError(format!("claim sub: {error}")))?;
+        claims.sub.parse().map_err(|error| TokenError::Bad(format!("claim sub: {error}")))?;
     let tenant = claims.tenant.as_deref().unwrap_or("main");
-    let tenant = tenant.parse().map_err(|error| TokenError(format!("claim tenant: {error}")))?;
+    let tenant =
+        tenant.parse().map_err(|error| TokenError::Bad(format!("claim tenant: {error}")))?;
     Ok(Identity {
         tenant,
         principal: Principal::User(user),
@@ -187,5 +230,5 @@ pub fn issue(
         aud: Some(audience.into()),
     };
     encode(&Header::new(Algorithm::HS256), &claims, &EncodingKey::from_secret(secret))
-        .map_err(|error| TokenError(error.to_string()))
+        .map_err(|error| TokenError::Bad(error.to_string()))
 }
