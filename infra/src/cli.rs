@@ -242,7 +242,8 @@ fn serve(arguments: Serve) -> anyhow::Result<ExitCode> {
             %address, data = %settings.data.display(), node = settings.node,
             millis = started.elapsed().as_millis() as u64, "listening"
         );
-        eprintln!("switchyard is at http://{address}");
+        let scheme = if settings.tls.certificate.is_some() { "https" } else { "http" };
+        eprintln!("switchyard is at {scheme}://{address}");
         wait_for_the_end().await.context("signals cannot be awaited")?;
         tracing::info!("draining");
         server.stop().await;

@@ -107,10 +107,18 @@ impl TestServer {
     /// # Errors
     /// If it does not become ready in time.
     pub async fn start_in(data: &Path, setup: Setup) -> anyhow::Result<Self> {
-        let (child, address) = spawn(data, &setup, ANY_PORT).await?;
-        let server = Self { child, address, data: data.to_owned(), setup, _folder: None };
+        let server = Self::start_unready_in(data, setup).await?;
         server.wait_until_ready().await?;
         Ok(server)
+    }
+
+    /// As [`TestServer::start_in`], without waiting until it is ready.
+    ///
+    /// # Errors
+    /// If it does not start to listen in time.
+    pub async fn start_unready_in(data: &Path, setup: Setup) -> anyhow::Result<Self> {
+        let (child, address) = spawn(data, &setup, ANY_PORT).await?;
+        Ok(Self { child, address, data: data.to_owned(), setup, _folder: None })
     }
 
     async fn wait_until_ready(&self) -> anyhow::Result<()> {
@@ -227,7 +235,9 @@ async fn spawn(data: &Path, setup: &Setup, listen: &str) -> anyhow::Result<(Chil
     let mut said = Vec::new();
     let found = tokio::time::timeout(PATIENCE, async {
         while let Some(line) = lines.next_line().await? {
-            if let Some((_, address)) = line.split_once("switchyard is at http://") {
+            if let Some((_, address)) =
+                line.split_once("switchyard is at ").and_then(|(_, url)| url.split_once("://"))
+            {
                 return anyhow::Ok(address.trim().to_owned());
             }
             said.push(line);
