@@ -169,7 +169,7 @@ impl Default for ActorsConfig {
 #[derive(Debug, thiserror::Error)]
 pub enum ConfigError {
     /// It cannot be read.
-    #[error("configuration: {0}")]
+    #[error("configuration")]
     Unreadable(#[from] config::ConfigError),
     /// It can be read but not run with.
     #[error("configuration key {key}: {reason}")]

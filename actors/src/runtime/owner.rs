@@ -32,8 +32,9 @@ use crate::{
 const FIRST_PAUSE: u64 = 20;
 /// The longest pause between two attempts (milliseconds).
 const LONGEST_PAUSE: u64 = 5_000;
-/// A partition with more outcomes than this ahead of the projector takes no more commands.
-pub const LARGEST_RING: usize = 200_000;
+/// A partition with more outcomes than this ahead of the projector takes no more commands, and a
+/// tail reads no further: what is held for the store is bounded.
+pub const LARGEST_RING: usize = 20_000;
 
 /// What the interpreter must do, in order.
 #[derive(Debug)]

@@ -11,7 +11,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use schemas::{Command, EntityKey, Kind, Offset, Timestamp, codec};
 use tokio::{
-    sync::{Semaphore, mpsc},
+    sync::{Semaphore, mpsc, watch},
     task::JoinHandle,
     time::{Instant, timeout},
 };
@@ -78,6 +78,8 @@ pub struct PartitionActor {
     entities: HashMap<EntityKey, Slot>,
     readers: Vec<JoinHandle<()>>,
     window: Arc<Semaphore>,
+    /// Whether what the projector has not written yet leaves room for more.
+    has_room: watch::Sender<bool>,
     appends: mpsc::UnboundedSender<(u32, Append)>,
     ticks: u32,
 }
@@ -105,6 +107,7 @@ impl PartitionActor {
                 entities: HashMap::new(),
                 readers: Vec::new(),
                 window: Arc::new(Semaphore::new(WINDOW)),
+                has_room: watch::Sender::new(true),
                 appends,
                 ticks: 0,
             }
@@ -131,7 +134,8 @@ impl PartitionActor {
             Action::AppendFence { attempt, value } => self.append_fence(attempt, value, ctx),
             Action::ReadOutcomes(from) => {
                 let to_message = |attempt, records| Outcomes { attempt, records };
-                self.read(self.outcomes(), from, Intake::Unbounded, to_message, ctx);
+                let room = Intake::Room(self.has_room.subscribe());
+                self.read(self.outcomes(), from, room, to_message, ctx);
             }
             Action::ReadCommands(from) => {
                 let window = Intake::Window(self.window.clone());
@@ -208,7 +212,7 @@ impl PartitionActor {
         &mut self,
         of: TopicPartition,
         from: Offset,
-        intake: Intake,
+        mut intake: Intake,
         to_message: impl Fn(u32, Vec<Record>) -> M + 'static,
         ctx: &mut Context<Self>,
     ) where
@@ -334,9 +338,12 @@ impl PartitionActor {
         }
     }
 
-    /// Lets the reader of commands go on as far as outcomes have come back.
+    /// Lets the reader of commands go on as far as outcomes have come back, and both readers as
+    /// far as the projector follows.
     fn open_window(&self) {
-        if !self.owner.is_far_ahead() {
+        let has_room = !self.owner.is_far_ahead();
+        self.has_room.send_if_modified(|before| std::mem::replace(before, has_room) != has_room);
+        if has_room {
             let room = WINDOW.saturating_sub(self.owner.outstanding());
             self.window.add_permits(room.saturating_sub(self.window.available_permits()));
         }
@@ -358,16 +365,20 @@ impl PartitionActor {
 
 /// How a reader waits before it hands on what it read.
 enum Intake {
-    Unbounded,
+    Room(watch::Receiver<bool>),
     Window(Arc<Semaphore>),
 }
 
 impl Intake {
-    async fn wait_for(&self, count: usize) {
-        if let Self::Window(window) = self {
-            let count = u32::try_from(count).unwrap_or(u32::MAX);
-            if let Ok(permits) = window.acquire_many(count).await {
-                permits.forget();
+    async fn wait_for(&mut self, count: usize) {
+        match self {
+            // An error says that the actor is gone, which ends the reader too.
+            Self::Room(has_room) => drop(has_room.wait_for(|has_room| *has_room).await),
+            Self::Window(window) => {
+                let count = u32::try_from(count).unwrap_or(u32::MAX);
+                if let Ok(permits) = window.acquire_many(count).await {
+                    permits.forget();
+                }
             }
         }
     }

@@ -12,6 +12,7 @@ use actors::{
     ports::{Loaded, LogError, Record, StoreError, TopicPartition},
     runtime::{
         guards::Guards,
+        owner::LARGEST_RING,
         partition::Ports,
         replica::{Answer, FoldError, Replica},
         ring::Counted,
@@ -183,7 +184,7 @@ impl TailTask {
         trim.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                batch = records.next() => {
+                batch = records.next(), if tail.replica.ahead() < LARGEST_RING => {
                     let batch: Vec<Record> = batch.map_err(|error: LogError| error.to_string())?;
                     self.deliver(tail, &batch).await;
                 }
