@@ -11,13 +11,13 @@ use std::{
 
 use async_trait::async_trait;
 use futures_util::future::{BoxFuture, FutureExt as _};
-use schemas::{EntityKey, Kind, Offset, Timestamp, role::TenantRole};
+use schemas::{EntityKey, Kind, Offset, Timestamp, UserName, role::TenantRole};
 use tokio::sync::{broadcast, watch};
 
 use crate::{
     domain::entity::ListingChange,
     ports::{
-        Bounds, Checkpoint, Claim, Claims, Clock, EmptyOutcomes, JournalQuery, JournalRow,
+        Bounds, Checkpoint, Claim, Claims, Clock, EmptyOutcomes, Group, JournalQuery, JournalRow,
         ListQuery, ListRow, Loaded, Log, LogError, NewRecord, Order, PartitionState, Record,
         Sequence, Signal, Signals, SnapshotRow, Store, StoreError, StoreWrite, Tail, Topic,
         TopicPartition,
@@ -80,7 +80,7 @@ impl Log for MemoryLog {
     fn partitions(&self, topic: &Topic) -> i32 {
         match topic {
             Topic::Commands(_) | Topic::Outcomes(_) => self.shared.partitions,
-            Topic::Partner(_) | Topic::Dlq => 1,
+            Topic::Partner(_) | Topic::Changes | Topic::Dlq => 1,
         }
     }
 
@@ -135,8 +135,8 @@ impl Log for MemoryLog {
         Ok(Bounds { first: 0, end })
     }
 
-    async fn claims(&self) -> Result<Box<dyn Claims>, LogError> {
-        Ok(Box::new(ClaimEverything::new(self.shared.partitions)))
+    async fn claims(&self, group: Group) -> Result<Box<dyn Claims>, LogError> {
+        Ok(Box::new(ClaimEverything::new(group, self.shared.partitions, &[])))
     }
 }
 
@@ -172,14 +172,21 @@ impl Tail for MemoryTail {
 /// The membership of a node that is alone: everything is its own, once and for all.
 #[derive(Debug)]
 pub struct ClaimEverything {
-    all: Option<Vec<(Kind, i32)>>,
+    all: Option<Vec<TopicPartition>>,
 }
 
 impl ClaimEverything {
-    /// Claims `partitions` partitions of each kind.
-    pub fn new(partitions: i32) -> Self {
-        let of = |kind| (0..partitions).map(move |partition| (kind, partition));
-        Self { all: Some(Kind::ALL.into_iter().flat_map(of).collect()) }
+    /// Claims all that a group shares: `partitions` of each kind, or one of each partner.
+    pub fn new(group: Group, partitions: i32, partners: &[UserName]) -> Self {
+        let (topics, partitions) = match group {
+            Group::Owners => (Kind::ALL.map(Topic::Commands).to_vec(), partitions),
+            Group::Projectors => (Kind::ALL.map(Topic::Outcomes).to_vec(), partitions),
+            Group::Forwarders => (partners.iter().cloned().map(Topic::Partner).collect(), 1),
+        };
+        let of = |topic: Topic| {
+            (0..partitions).map(move |partition| TopicPartition::new(topic.clone(), partition))
+        };
+        Self { all: Some(topics.into_iter().flat_map(of).collect()) }
     }
 }
 
@@ -419,6 +426,13 @@ pub struct MemorySignals {
 impl Default for MemorySignals {
     fn default() -> Self {
         Self { present: Mutex::default(), sender: broadcast::Sender::new(SIGNALS) }
+    }
+}
+
+impl MemorySignals {
+    /// Where somebody is.
+    pub fn places(&self) -> Vec<EntityKey> {
+        lock(&self.present).keys().cloned().collect()
     }
 }
 

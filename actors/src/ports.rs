@@ -21,6 +21,8 @@ pub enum Topic {
     Outcomes(Kind),
     /// `partner.<name>`.
     Partner(UserName),
+    /// `changes`: what partners read.
+    Changes,
     /// `dlq`: what could not be understood, with the reason in its headers.
     Dlq,
 }
@@ -31,6 +33,7 @@ impl fmt::Display for Topic {
             Self::Commands(kind) => write!(f, "{kind}.commands"),
             Self::Outcomes(kind) => write!(f, "{kind}.outcomes"),
             Self::Partner(name) => write!(f, "partner.{name}"),
+            Self::Changes => f.write_str("changes"),
             Self::Dlq => f.write_str("dlq"),
         }
     }
@@ -41,8 +44,10 @@ impl std::str::FromStr for Topic {
 
     fn from_str(text: &str) -> Result<Self, String> {
         let unknown = || format!("{text:?} is no topic");
-        if text == "dlq" {
-            return Ok(Self::Dlq);
+        match text {
+            "changes" => return Ok(Self::Changes),
+            "dlq" => return Ok(Self::Dlq),
+            _other => {}
         }
         match text.split_once('.').ok_or_else(unknown)? {
             ("partner", name) => name.parse().map(Self::Partner).map_err(|_| unknown()),
@@ -166,8 +171,8 @@ pub trait Log: Send + Sync + 'static {
     /// Where the partition begins and ends now.
     async fn bounds(&self, of: &TopicPartition) -> Result<Bounds, LogError>;
 
-    /// Joins the group of owners; dropping the claims leaves it.
-    async fn claims(&self) -> Result<Box<dyn Claims>, LogError>;
+    /// Joins a group; dropping the claims leaves it.
+    async fn claims(&self, group: Group) -> Result<Box<dyn Claims>, LogError>;
 }
 
 /// A reader's place in one partition.
@@ -177,18 +182,44 @@ pub trait Tail: Send {
     async fn next(&mut self) -> Result<Vec<Record>, LogError>;
 }
 
-/// What the group of owners tells this node.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Claim {
-    /// These partitions are this node's from now on.
-    Assigned(Vec<(Kind, i32)>),
-    /// Give these up: finish what is in flight within a bounded time. Answered by dropping them.
-    Revoked(Vec<(Kind, i32)>),
-    /// These are somebody else's already.
-    Lost(Vec<(Kind, i32)>),
+/// Nodes that share partitions among them; each partition is claimed by one member.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Group {
+    /// Who decides: partitions of `<kind>.commands`.
+    Owners,
+    /// Who writes the store: partitions of `<kind>.outcomes`.
+    Projectors,
+    /// Who moves partners' records: partitions of `partner.<name>`.
+    Forwarders,
 }
 
-/// A node's membership in the group of owners.
+/// What a group tells this node.
+#[derive(Debug)]
+pub enum Claim {
+    /// These partitions are this node's from now on.
+    Assigned(Vec<TopicPartition>),
+    /// Give these up: finish what is in flight within a bounded time, then drop the release.
+    Revoked(Vec<TopicPartition>, Release),
+    /// These are somebody else's already.
+    Lost(Vec<TopicPartition>),
+}
+
+/// The group waits until this is dropped, for a bounded time, before somebody else is assigned
+/// what was revoked.
+#[derive(Debug)]
+pub struct Release {
+    _sender: std::sync::mpsc::Sender<std::convert::Infallible>,
+}
+
+impl Release {
+    /// A release, and what is disconnected when it is dropped.
+    pub fn new() -> (Self, std::sync::mpsc::Receiver<std::convert::Infallible>) {
+        let (sender, receiver) = std::sync::mpsc::channel();
+        (Self { _sender: sender }, receiver)
+    }
+}
+
+/// A node's membership in a group.
 #[async_trait]
 pub trait Claims: Send {
     /// The next claim; waits for it. Cancel safe.

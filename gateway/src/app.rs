@@ -40,7 +40,11 @@ struct Shared {
     metrics: Metrics,
     replays: Replays,
     shards: Vec<Arc<ShardGauge>>,
+    signals_probe: SignalsProbe,
 }
+
+/// Tells whether signals reach the other nodes now.
+pub type SignalsProbe = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// One of the sockets that a node may have; given back when dropped.
 pub struct SocketPermit(App);
@@ -61,6 +65,7 @@ impl App {
         hub: Hub,
         node: Option<Arc<Node>>,
         shards: usize,
+        signals_probe: SignalsProbe,
     ) -> Result<Self, KeyError> {
         let verifier = Verifier::new(&config)?;
         let limits = config.limits;
@@ -82,6 +87,7 @@ impl App {
             metrics: Metrics::default(),
             replays: Replays::default(),
             shards: (0..shards).map(|_| Arc::default()).collect(),
+            signals_probe,
         })))
     }
 
@@ -177,7 +183,14 @@ impl App {
             None => true,
         };
         owning
-            && self.0.hub.gauges().all(|(_, _, gauge)| gauge.position.load(Ordering::Relaxed) >= 0)
+            && self.0.hub.gauges().all(|(_, _, gauge)| {
+                !gauge.wanted.load(Ordering::Relaxed) || gauge.position.load(Ordering::Relaxed) >= 0
+            })
+    }
+
+    /// Whether signals reach the other nodes now.
+    pub fn signals_reach_others(&self) -> bool {
+        (self.0.signals_probe)()
     }
 
     /// Looks how much memory the process has, for `limits.memory_bytes`.

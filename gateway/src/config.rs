@@ -117,6 +117,8 @@ pub struct GatewayConfig {
     pub tenant_role: TenantRole,
     /// Worker threads; 0 for one a core.
     pub workers: usize,
+    /// Whether clients are served; otherwise there are health, metrics and status only.
+    pub serves_clients: bool,
     /// Whether `/ws/echo` is there, for conformance runners.
     pub ws_echo: bool,
     /// How long a command may take before the answer is `timeout`.

@@ -17,6 +17,7 @@ mod problem;
 mod server;
 mod session;
 
+pub use app::SignalsProbe;
 pub use http::documents::{asyncapi, openapi};
 pub use problem::Problem;
 pub use server::{Gateway, StartError};

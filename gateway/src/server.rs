@@ -28,7 +28,7 @@ use socket2::SockRef;
 use tokio::{sync::mpsc, task::JoinHandle, time::interval};
 
 use crate::{
-    app::App,
+    app::{App, SignalsProbe},
     auth::KeyError,
     config::{GatewayConfig, TlsFiles},
     http::{self, SessionsOfWorker},
@@ -98,6 +98,7 @@ impl Gateway {
         config: GatewayConfig,
         ports: Ports,
         signals: Arc<dyn Signals>,
+        signals_probe: SignalsProbe,
         node: Option<Arc<Node>>,
     ) -> Result<Self, StartError> {
         let workers = match config.workers {
@@ -108,10 +109,11 @@ impl Gateway {
         let idle_after = Duration::from_secs(u64::from(config.limits.idle_seconds));
         let hub = Hub::start(ports, signals, workers, config.limits.commands_in_flight);
         let shards = hub.shards();
-        let app = App::new(config, hub, node, workers)?;
+        let app = App::new(config, hub, node, workers, signals_probe)?;
         let shared = app.clone();
         let tls = app.config().tls.as_ref().map(tls_settings).transpose()?;
         let is_tls = tls.is_some();
+        let serves_clients = app.config().serves_clients;
         let factory = move || {
             let sessions = start_shard(&shared, idle_after);
             HttpApp::new()
@@ -120,7 +122,7 @@ impl Gateway {
                 .wrap(security_headers(is_tls))
                 .app_data(web::Data::new(shared.clone()))
                 .app_data(web::Data::new(SessionsOfWorker(sessions)))
-                .configure(http::routes)
+                .configure(if serves_clients { http::routes } else { http::own_routes })
         };
         let failed = |source| StartError::Listen { address: listen, source };
         let server = HttpServer::new(factory)
@@ -163,6 +165,11 @@ impl Gateway {
     /// Whether it would answer `/ready` with 200.
     pub async fn is_ready(&self) -> bool {
         self.app.is_ready().await
+    }
+
+    /// Not ready from now on; clients are served until [`Gateway::drain`].
+    pub fn announce_end(&self) {
+        self.app.start_draining();
     }
 
     /// Not ready at once; tells every socket, closes them within `within`, then stops listening.

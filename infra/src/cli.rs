@@ -14,8 +14,9 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use gateway::config::Profile;
 use infra::{
     clock::SystemClock,
-    config::{Overrides, Settings},
+    config::{NodeRole, Overrides, Settings},
     inspect::{self, Until},
+    kafka,
     serve::Server,
     sqlite::{DataFolder, SqliteLog, SqliteStore},
     telemetry, verify,
@@ -43,6 +44,8 @@ enum Command {
     Verify(Place),
     /// Print an entity's state and every change as JSON lines.
     Export(Export),
+    /// Make the topics on Kafka, or check them.
+    Topics(Topics),
     /// Print the documents that describe the interfaces.
     Schema {
         /// Which.
@@ -71,6 +74,18 @@ struct Serve {
     /// How strict to be [default: development].
     #[arg(long)]
     profile: Option<ProfileName>,
+    /// What this node does [default: all].
+    #[arg(long, value_enum, value_delimiter = ',')]
+    roles: Vec<NodeRole>,
+    /// Keep the log on Kafka: host:port, separated by commas.
+    #[arg(long, value_name = "BROKERS")]
+    kafka: Option<String>,
+    /// Keep the store on PostgreSQL: postgres://user:password@host:port/database.
+    #[arg(long, value_name = "URL")]
+    postgres: Option<String>,
+    /// Share signals over Redis: redis://host:port.
+    #[arg(long, value_name = "URL")]
+    redis: Option<String>,
     /// Add /ws/echo, which sends every message back, for conformance runners.
     #[arg(long)]
     ws_echo: bool,
@@ -91,6 +106,25 @@ impl From<ProfileName> for Profile {
             ProfileName::Production => Self::Production,
         }
     }
+}
+
+#[derive(Debug, Args)]
+struct Topics {
+    /// What to do.
+    action: TopicsAction,
+    #[command(flatten)]
+    place: Place,
+    /// The brokers: host:port, separated by commas.
+    #[arg(long, value_name = "BROKERS")]
+    kafka: Option<String>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum TopicsAction {
+    /// Make those that are missing.
+    Create,
+    /// Name what is missing or of another shape; exit 1 if anything is.
+    Check,
 }
 
 #[derive(Debug, Args)]
@@ -188,8 +222,34 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             let lines: Vec<_> = history.export().iter().map(ToString::to_string).collect();
             print_lines(&lines)
         }
+        Command::Topics(arguments) => block_on(topics(arguments)),
         Command::Schema { document } => print_document(document),
     }
+}
+
+async fn topics(arguments: Topics) -> anyhow::Result<ExitCode> {
+    let overrides = Overrides { kafka: arguments.kafka, ..Overrides::default() };
+    let settings = settings_unchecked(&arguments.place, overrides)?;
+    let kafka = settings.kafka().context("kafka.brokers is not set; --kafka sets it")?;
+    match arguments.action {
+        TopicsAction::Create => {
+            let made = kafka::create(&kafka).await?;
+            print_lines(&made)
+        }
+        TopicsAction::Check => {
+            let counts = kafka::check(&kafka).await?;
+            let line = |(topic, count): (_, i32)| format!("{} {count}", kafka.name_of(topic));
+            let mut lines: Vec<_> = counts.iter().map(|(t, n)| line((t, *n))).collect();
+            lines.sort_unstable();
+            print_lines(&lines)
+        }
+    }
+}
+
+/// As [`settings`], where a store is not needed beside the log.
+fn settings_unchecked(place: &Place, overrides: Overrides) -> anyhow::Result<Settings> {
+    let overrides = Overrides { data: place.data.clone(), ..overrides };
+    Ok(Settings::load_unchecked(place.config.as_deref(), overrides)?)
 }
 
 fn settings(place: &Place, overrides: Overrides) -> anyhow::Result<Settings> {
@@ -225,6 +285,10 @@ fn serve(arguments: Serve) -> anyhow::Result<ExitCode> {
             listen: arguments.listen,
             profile: arguments.profile.map(Profile::from),
             ws_echo: arguments.ws_echo,
+            roles: arguments.roles,
+            kafka: arguments.kafka,
+            postgres: arguments.postgres,
+            redis: arguments.redis,
             ..Overrides::default()
         },
     )?;

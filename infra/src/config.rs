@@ -13,7 +13,7 @@ use gateway::config::{GatewayConfig, Limits, PartnerKey, Profile, TlsFiles, Toke
 use schemas::{Kind, TenantId, UserName, role::TenantRole};
 use serde::Deserialize;
 
-use crate::sqlite::Synchronous;
+use crate::{kafka::KafkaSettings, postgres::PostgresSettings, sqlite::Synchronous};
 
 /// The file that is read if it is there and no other is named.
 const DEFAULT_FILE: &str = "switchyard.toml";
@@ -32,6 +32,14 @@ pub struct Settings {
     pub node: String,
     /// The log.
     pub log: LogConfig,
+    /// What this node does.
+    pub roles: Vec<NodeRole>,
+    /// The log on Kafka, if brokers are named; embedded otherwise.
+    pub kafka: KafkaConfig,
+    /// The store on PostgreSQL, if an address is named; embedded otherwise.
+    pub postgres: PostgresConfig,
+    /// Signals over Redis, if an address is named; within this node otherwise.
+    pub redis: RedisConfig,
     /// HTTPS and WSS instead of HTTP and WS, if both files are named.
     pub tls: TlsConfig,
     /// Tokens.
@@ -60,6 +68,77 @@ pub struct LogConfig {
     pub synchronous: Synchronous,
     /// `log.db` grows no larger than so many bytes; 0 is no bound.
     pub max_bytes: u64,
+}
+
+/// What a node may do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize, clap::ValueEnum)]
+#[serde(rename_all = "lowercase")]
+pub enum NodeRole {
+    /// Serves clients.
+    Gateway,
+    /// Owns partitions and forwards partners' records.
+    Actors,
+    /// Writes journal and snapshots.
+    Projector,
+}
+
+/// Apache Kafka.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KafkaConfig {
+    /// `host:port`, separated by commas.
+    pub brokers: Option<String>,
+    /// Stands before every topic's and group's name.
+    pub prefix: String,
+    /// Partitions of each topic of commands and outcomes; fixed once there is data.
+    pub partitions: i32,
+    /// Replicas of the topics that `topics create` makes.
+    pub replication: i32,
+    /// A node that is not heard for so many milliseconds loses its partitions.
+    pub session_timeout_ms: u64,
+    /// Further properties of librdkafka, by their own names.
+    pub properties: BTreeMap<String, String>,
+}
+
+impl Default for KafkaConfig {
+    fn default() -> Self {
+        Self {
+            brokers: None,
+            prefix: "switchyard.".into(),
+            partitions: 64,
+            replication: 3,
+            session_timeout_ms: 45_000,
+            properties: BTreeMap::new(),
+        }
+    }
+}
+
+/// PostgreSQL.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct PostgresConfig {
+    /// `postgres://user:password@host:port/database`.
+    pub url: Option<String>,
+    /// A streaming replica for lists.
+    pub replica_url: Option<String>,
+    /// The replica is left alone while it is so many milliseconds behind.
+    pub replica_lag_ms: u64,
+    /// Connections of this node to each server.
+    pub connections: u32,
+}
+
+impl Default for PostgresConfig {
+    fn default() -> Self {
+        Self { url: None, replica_url: None, replica_lag_ms: 2_000, connections: 20 }
+    }
+}
+
+/// Redis.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RedisConfig {
+    /// `redis://user:password@host:port`.
+    pub url: Option<String>,
 }
 
 /// Tokens.
@@ -130,6 +209,10 @@ impl Default for Settings {
             data: PathBuf::from("switchyard-data"),
             node: String::new(),
             log: LogConfig::default(),
+            roles: vec![NodeRole::Gateway, NodeRole::Actors, NodeRole::Projector],
+            kafka: KafkaConfig::default(),
+            postgres: PostgresConfig::default(),
+            redis: RedisConfig::default(),
             tls: TlsConfig::default(),
             auth: AuthConfig::default(),
             origins: Vec::new(),
@@ -201,14 +284,32 @@ pub struct Overrides {
     pub profile: Option<Profile>,
     /// `--ws-echo`.
     pub ws_echo: bool,
+    /// `--roles`.
+    pub roles: Vec<NodeRole>,
+    /// `--kafka`.
+    pub kafka: Option<String>,
+    /// `--postgres`.
+    pub postgres: Option<String>,
+    /// `--redis`.
+    pub redis: Option<String>,
 }
 
 impl Settings {
     /// Reads the configuration.
     ///
     /// # Errors
-    /// If the file or a variable cannot be read, or a key is unknown.
+    /// If the file or a variable cannot be read, a key is unknown, or it cannot be run with.
     pub fn load(file: Option<&Path>, overrides: Overrides) -> Result<Self, ConfigError> {
+        let settings = Self::load_unchecked(file, overrides)?;
+        settings.check()?;
+        Ok(settings)
+    }
+
+    /// Reads the configuration without comparing its parts.
+    ///
+    /// # Errors
+    /// If the file or a variable cannot be read, or a key is unknown.
+    pub fn load_unchecked(file: Option<&Path>, overrides: Overrides) -> Result<Self, ConfigError> {
         let file = match file {
             Some(path) => config::File::from(path).required(true),
             None => config::File::new(DEFAULT_FILE, config::FileFormat::Toml).required(false),
@@ -219,7 +320,8 @@ impl Settings {
             .try_parsing(true)
             .list_separator(",")
             .with_list_parse_key("origins")
-            .with_list_parse_key("auth.public_keys");
+            .with_list_parse_key("auth.public_keys")
+            .with_list_parse_key("roles");
         let mut settings: Self = config::Config::builder()
             .add_source(file)
             .add_source(variables)
@@ -235,10 +337,15 @@ impl Settings {
             settings.profile = profile;
         }
         settings.ws_echo |= overrides.ws_echo;
+        if !overrides.roles.is_empty() {
+            settings.roles = overrides.roles;
+        }
+        settings.kafka.brokers = overrides.kafka.or(settings.kafka.brokers);
+        settings.postgres.url = overrides.postgres.or(settings.postgres.url);
+        settings.redis.url = overrides.redis.or(settings.redis.url);
         if settings.node.is_empty() {
             settings.node = format!("{:08x}", rand::random::<u32>());
         }
-        settings.check()?;
         Ok(settings)
     }
 
@@ -249,6 +356,25 @@ impl Settings {
         }
         if self.auth.secret.as_ref().is_some_and(|secret| secret.len() < 32) {
             return refused("auth.secret", "must have at least 32 bytes");
+        }
+        if self.roles.is_empty() {
+            return refused("roles", "must name at least one of gateway, actors, projector");
+        }
+        if self.kafka.brokers.is_some() != self.postgres.url.is_some() {
+            let reason = "kafka.brokers and postgres.url go together: several nodes share both";
+            return refused("kafka.brokers", reason);
+        }
+        if self.kafka.brokers.is_none() && self.roles.len() < 3 {
+            return refused("roles", "a node without Kafka has all of them");
+        }
+        if !(1..=10_000).contains(&self.kafka.partitions) {
+            return refused("kafka.partitions", "must be 1 to 10000");
+        }
+        if self.profile == Profile::Production
+            && self.kafka.brokers.is_some()
+            && self.kafka.replication < 2
+        {
+            return refused("kafka.replication", "production does not start with one replica");
         }
         if self.tls.certificate.is_some() != self.tls.key.is_some() {
             return refused("tls", "needs both certificate and key");
@@ -321,6 +447,30 @@ impl Settings {
         partners
     }
 
+    /// The log on Kafka, if it is there.
+    pub fn kafka(&self) -> Option<KafkaSettings> {
+        let brokers = self.kafka.brokers.clone()?;
+        Some(KafkaSettings {
+            brokers,
+            prefix: self.kafka.prefix.clone(),
+            partitions: self.kafka.partitions,
+            replication: self.kafka.replication,
+            session_timeout: Duration::from_millis(self.kafka.session_timeout_ms),
+            properties: self.kafka.properties.clone(),
+            partners: self.partners().into_iter().map(|partner| partner.partner.name).collect(),
+        })
+    }
+
+    /// The store on PostgreSQL, if it is there.
+    pub fn postgres(&self) -> Option<PostgresSettings> {
+        Some(PostgresSettings {
+            url: self.postgres.url.clone()?,
+            replica_url: self.postgres.replica_url.clone(),
+            replica_lag: Duration::from_millis(self.postgres.replica_lag_ms),
+            connections: self.postgres.connections,
+        })
+    }
+
     /// What the gateway is told.
     ///
     /// # Errors
@@ -351,6 +501,7 @@ impl Settings {
             limits,
             tenant_role: if self.is_development() { TenantRole::Editor } else { TenantRole::None },
             workers: self.workers,
+            serves_clients: true,
             ws_echo: self.ws_echo,
             command_timeout: Duration::from_secs(self.actors.command_timeout_seconds),
         })

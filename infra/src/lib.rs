@@ -2,7 +2,11 @@
 
 pub mod clock;
 pub mod config;
+mod crc;
 pub mod inspect;
+pub mod kafka;
+pub mod postgres;
+pub mod redis;
 pub mod serve;
 pub mod sqlite;
 pub mod telemetry;

@@ -4,18 +4,21 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use actors::{
     memory::MemorySignals,
-    ports::LogError,
+    ports::{LogError, Signals},
     runtime::{
         guards::Guards,
-        node::Node,
+        node::{Node, Role},
         partition::{OwnerSettings, Ports},
     },
 };
-use gateway::{Gateway, StartError};
+use gateway::{Gateway, SignalsProbe, StartError};
 
 use crate::{
     clock::SystemClock,
-    config::{ConfigError, Settings},
+    config::{ConfigError, NodeRole, Settings},
+    kafka::{KafkaLog, TopicError},
+    postgres::{PostgresError, PostgresStore},
+    redis::{RedisError, RedisSignals},
     sqlite::{DataFolder, LogSettings, OpenError, SqliteLog, SqliteStore},
 };
 
@@ -31,6 +34,15 @@ pub enum ServeError {
     /// The data folder cannot be used.
     #[error(transparent)]
     Open(#[from] OpenError),
+    /// Kafka cannot be used.
+    #[error(transparent)]
+    Kafka(#[from] TopicError),
+    /// PostgreSQL cannot be used.
+    #[error(transparent)]
+    Postgres(#[from] PostgresError),
+    /// Redis cannot be used.
+    #[error(transparent)]
+    Redis(#[from] RedisError),
     /// The log refuses.
     #[error(transparent)]
     Log(#[from] LogError),
@@ -39,44 +51,82 @@ pub enum ServeError {
     Start(#[from] StartError),
 }
 
+/// What must be tidied up at the end.
+enum Kept {
+    /// Log and store within this process.
+    Embedded { log: Arc<SqliteLog>, store: Arc<SqliteStore> },
+    /// Elsewhere.
+    Shared,
+}
+
 /// A running node.
 pub struct Server {
     gateway: Gateway,
     node: Arc<Node>,
-    log: Arc<SqliteLog>,
-    store: Arc<SqliteStore>,
+    kept: Kept,
+}
+
+async fn open(settings: &Settings) -> Result<(Ports, Kept), ServeError> {
+    let clock = Arc::new(SystemClock);
+    if let (Some(kafka), Some(postgres)) = (settings.kafka(), settings.postgres()) {
+        let partitions = kafka.partitions;
+        let log = KafkaLog::open(kafka).await?;
+        let store = PostgresStore::open(&postgres, partitions).await?;
+        return Ok((Ports { log: Arc::new(log), store: Arc::new(store), clock }, Kept::Shared));
+    }
+    let folder = Arc::new(DataFolder::open(&settings.data)?);
+    let log_settings = LogSettings {
+        partitions: settings.log.partitions,
+        synchronous: settings.log.synchronous,
+        partners: settings.partners().into_iter().map(|partner| partner.partner.name).collect(),
+        most_bytes: settings.log.max_bytes,
+    };
+    let log = Arc::new(SqliteLog::open(folder.clone(), log_settings).await?);
+    let store = Arc::new(SqliteStore::open(folder).await?);
+    let ports = Ports { log: log.clone(), store: store.clone(), clock };
+    Ok((ports, Kept::Embedded { log, store }))
+}
+
+async fn signals(settings: &Settings) -> Result<(Arc<dyn Signals>, SignalsProbe), ServeError> {
+    let Some(url) = &settings.redis.url else {
+        // Alone, a node reaches all others there are; without Redis, several do not.
+        let is_alone = settings.kafka.brokers.is_none();
+        return Ok((Arc::new(MemorySignals::default()), Arc::new(move || is_alone)));
+    };
+    let signals = RedisSignals::start(url, &settings.kafka.prefix, &settings.node).await?;
+    let signals = Arc::new(signals);
+    let probed = signals.clone();
+    Ok((signals, Arc::new(move || probed.is_connected())))
 }
 
 impl Server {
-    /// Opens the data folder and starts everything. Must be called within an actix system.
+    /// Opens log and store and starts everything. Must be called within an actix system.
     ///
     /// # Errors
-    /// If the configuration does not hold, the folder cannot be used, or the address is taken.
+    /// If the configuration does not hold, a service cannot be used, or the address is taken.
     pub async fn start(settings: &Settings) -> Result<Self, ServeError> {
-        let config = settings.gateway()?;
-        let folder = Arc::new(DataFolder::open(&settings.data)?);
-        let partners: Vec<_> =
-            config.partners.iter().map(|partner| partner.partner.clone()).collect();
-        let log_settings = LogSettings {
-            partitions: settings.log.partitions,
-            synchronous: settings.log.synchronous,
-            partners: partners.iter().map(|partner| partner.name.clone()).collect(),
-            most_bytes: settings.log.max_bytes,
-        };
-        let log = Arc::new(SqliteLog::open(folder.clone(), log_settings).await?);
-        let store = Arc::new(SqliteStore::open(folder).await?);
-        let ports = Ports { log: log.clone(), store: store.clone(), clock: Arc::new(SystemClock) };
+        let mut config = settings.gateway()?;
+        let (ports, kept) = open(settings).await?;
+        let (signals, probe) = signals(settings).await?;
+        let partners = config.partners.iter().map(|partner| partner.partner.clone()).collect();
         let owners = OwnerSettings {
             node: settings.node.clone(),
             passivate_after: Duration::from_secs(settings.actors.passivate_seconds),
             most_entities: settings.actors.most_entities,
             guards: Arc::new(Guards::default()),
         };
+        let role = |role: &NodeRole| match role {
+            NodeRole::Gateway => None,
+            NodeRole::Actors => Some(Role::Actors),
+            NodeRole::Projector => Some(Role::Projector),
+        };
+        let roles: Vec<_> = settings.roles.iter().filter_map(role).collect();
+        config.serves_clients = settings.roles.contains(&NodeRole::Gateway);
         let threads = settings.actors.threads;
-        let node = Arc::new(Node::start(ports.clone(), owners, partners, threads).await?);
-        let signals = Arc::new(MemorySignals::default());
-        let gateway = Gateway::start(config, ports, signals, Some(node.clone()))?;
-        Ok(Self { gateway, node, log, store })
+        let node = Node::start(ports.clone(), owners, partners, threads, roles).await?;
+        let node = Arc::new(node);
+        let gateway = Gateway::start(config, ports, signals, probe, Some(node.clone()))?;
+        Ok(Self { gateway, node, kept })
     }
 
     /// Where it listens.
@@ -89,12 +139,22 @@ impl Server {
         self.gateway.is_ready().await
     }
 
-    /// Drains the sockets, then finishes what is in flight.
+    /// Hands its partitions over, then drains the sockets; alone, drains first, so that what is
+    /// asked meanwhile is still answered.
     pub async fn stop(self) {
-        let Self { gateway, node, log, store } = self;
-        gateway.drain(DRAIN_WITHIN).await;
-        node.shut_down().await;
-        log.close().await;
-        store.close().await;
+        let Self { gateway, node, kept } = self;
+        match kept {
+            Kept::Embedded { log, store } => {
+                gateway.drain(DRAIN_WITHIN).await;
+                node.shut_down().await;
+                log.close().await;
+                store.close().await;
+            }
+            Kept::Shared => {
+                gateway.announce_end();
+                node.shut_down().await;
+                gateway.drain(DRAIN_WITHIN).await;
+            }
+        }
     }
 }

@@ -91,10 +91,10 @@ impl Partner {
     }
 }
 
-/// Forwards one partner's records until the task is dropped.
-pub async fn forward(partner: Partner, ports: Ports) {
+/// Forwards one partition of a partner's records until the task is dropped.
+pub async fn forward(partner: Partner, partition: i32, ports: Ports) {
     loop {
-        if let Err(error) = run(&partner, &ports).await {
+        if let Err(error) = run(&partner, partition, &ports).await {
             let topic = Topic::Partner(partner.name.clone());
             tracing::warn!(%topic, %error, "forwarding starts anew");
         }
@@ -110,9 +110,9 @@ enum ForwardError {
     Store(#[from] StoreError),
 }
 
-async fn run(partner: &Partner, ports: &Ports) -> Result<(), ForwardError> {
-    let of = TopicPartition::new(Topic::Partner(partner.name.clone()), 0);
-    let place = checkpoint_key(&partner.name);
+async fn run(partner: &Partner, partition: i32, ports: &Ports) -> Result<(), ForwardError> {
+    let of = TopicPartition::new(Topic::Partner(partner.name.clone()), partition);
+    let place = checkpoint_key(&of);
     let mut checkpoint = ports.store.partition(Kind::Board, place).await?.checkpoint;
     let mut tail = ports.log.tail(&of, checkpoint.offset).await?;
     loop {
@@ -145,9 +145,9 @@ async fn run(partner: &Partner, ports: &Ports) -> Result<(), ForwardError> {
 }
 
 /// Forwarders keep their places among the checkpoints, under negative partition numbers that
-/// follow from the partner's name.
-fn checkpoint_key(name: &UserName) -> i32 {
-    -1 - partition_of(name.as_str().as_bytes(), i32::MAX)
+/// follow from the partner's name and the partition.
+fn checkpoint_key(of: &TopicPartition) -> i32 {
+    -1 - partition_of(of.to_string().as_bytes(), i32::MAX)
 }
 
 fn move_record(

@@ -23,6 +23,8 @@ pub struct Guards {
     pub idempotency: bool,
     /// R9: time is the command's.
     pub determinism: bool,
+    /// R10: a command on the wrong partition is sent to the right one.
+    pub right_partition: bool,
     /// R11: a record that cannot be decided does not stop its partition.
     pub poison: bool,
     /// R13: a session never sees a state older than its own answers.
@@ -47,6 +49,7 @@ impl Default for Guards {
             compare_and_set: true,
             idempotency: true,
             determinism: true,
+            right_partition: true,
             poison: true,
             read_your_writes: true,
             isolation: true,

@@ -1,130 +1,279 @@
-//! What a node runs: an owner and a projector for every partition that is claimed for it, and
-//! the forwarders. Owners live on arbiters (single-threaded event loops) by partition.
+//! What a node runs for the partitions that are claimed for it: an owner for each of
+//! `<kind>.commands`, a projector for each of `<kind>.outcomes`, a forwarder for each of
+//! `partner.<name>`. Owners live on arbiters (single-threaded event loops) by partition.
 
-use std::collections::HashMap;
+use std::{collections::HashMap, future::Future, time::Duration};
 
-use actix::{Addr, Arbiter};
-use schemas::Kind;
-use tokio::{sync::watch, task::JoinHandle};
+use actix::{Addr, Arbiter, ArbiterHandle};
+use futures_util::future::{BoxFuture, join_all};
+use tokio::{
+    sync::{Mutex, oneshot, watch},
+    task::JoinHandle,
+    time::timeout,
+};
 
 use super::{
     forwarder::{Partner, forward},
     owner::Phase,
-    partition::{GetStatus, OwnerSettings, PartitionActor, PartitionStatus, Ports, Release},
+    partition::{
+        Abandon, GetStatus, OwnerSettings, PartitionActor, PartitionStatus, Ports, Release,
+    },
     projection::project,
 };
-use crate::ports::{Claim, LogError};
+use crate::ports::{Claim, Claims, Group, LogError, Topic, TopicPartition};
 
-type Owners = HashMap<(Kind, i32), Addr<PartitionActor>>;
+/// Finishing what is in flight and leaving the groups takes at most this.
+const LEAVE_WITHIN: Duration = Duration::from_secs(10);
+
+/// What a node does beside serving clients.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Role {
+    /// Owns partitions and forwards partners' records.
+    Actors,
+    /// Writes journal and snapshots.
+    Projector,
+}
+
+type Owners = HashMap<TopicPartition, Addr<PartitionActor>>;
 
 /// A running node. Dropping it does not stop it; [`Node::shut_down`] does.
 pub struct Node {
+    roles: Vec<Role>,
     owners: watch::Receiver<Owners>,
-    claims: JoinHandle<()>,
-    tasks: Vec<JoinHandle<()>>,
+    stop: watch::Sender<bool>,
+    /// Whether the group of owners has answered, be it with nothing.
+    joined: watch::Receiver<bool>,
+    members: Mutex<Vec<JoinHandle<()>>>,
     arbiters: Vec<Arbiter>,
 }
 
 impl Node {
-    /// Joins the owners and begins to work. `arbiters` threads carry the actors (at least one).
+    /// Joins the groups of its roles and begins to work. `arbiters` threads carry the actors (at
+    /// least one).
     ///
     /// # Errors
-    /// If the log refuses the membership.
+    /// If the log refuses a membership.
     pub async fn start(
         ports: Ports,
         settings: OwnerSettings,
         partners: Vec<Partner>,
         arbiters: usize,
+        roles: Vec<Role>,
     ) -> Result<Self, LogError> {
         let arbiters: Vec<_> = (0..arbiters.max(1)).map(|_| Arbiter::new()).collect();
-        let handles: Vec<_> = arbiters.iter().map(Arbiter::handle).collect();
-        let mut claims = ports.log.claims().await?;
-        let (sender, owners) = watch::channel(Owners::new());
-        let tasks = partners
-            .into_iter()
-            .map(|partner| tokio::spawn(forward(partner, ports.clone())))
-            .collect();
-        let claims = tokio::spawn(async move {
-            let mut projections: HashMap<(Kind, i32), JoinHandle<()>> = HashMap::new();
-            loop {
-                match claims.next().await {
-                    Ok(Claim::Assigned(assigned)) => {
-                        for (kind, partition) in assigned {
-                            let guards = settings.guards.clone();
-                            let task = project(kind, partition, ports.clone(), guards);
-                            projections.insert((kind, partition), tokio::spawn(task));
-                            let place = usize::try_from(partition).unwrap_or(0) % handles.len();
-                            let (ports, settings) = (ports.clone(), settings.clone());
-                            let owner = start_on(&handles[place], move || {
-                                PartitionActor::start_owning(kind, partition, ports, settings)
-                            });
-                            if let Some(owner) = owner.await {
-                                sender.send_modify(|owners| {
-                                    owners.insert((kind, partition), owner);
-                                });
-                            }
-                        }
+        let (owners, owned) = watch::channel(Owners::new());
+        let (stop, stopped) = watch::channel(false);
+        let (joins, joined) = watch::channel(false);
+        let mut members = Vec::new();
+        if roles.contains(&Role::Actors) {
+            let claims = ports.log.claims(Group::Owners).await?;
+            let handles = arbiters.iter().map(Arbiter::handle).collect();
+            let (ports, settings) = (ports.clone(), settings.clone());
+            let owning = Owning { ports, settings, handles, owners, joins };
+            members.push(tokio::spawn(follow(claims, owning, stopped.clone())));
+        }
+        if roles.contains(&Role::Actors) && !partners.is_empty() {
+            let claims = ports.log.claims(Group::Forwarders).await?;
+            let ports = ports.clone();
+            let forwarding = move |place: &TopicPartition| -> BoxFuture<'static, ()> {
+                let Topic::Partner(name) = &place.topic else { return idle() };
+                match partners.iter().find(|partner| partner.name == *name) {
+                    Some(partner) => {
+                        Box::pin(forward(partner.clone(), place.partition, ports.clone()))
                     }
-                    Ok(Claim::Revoked(gone) | Claim::Lost(gone)) => {
-                        for place in gone {
-                            if let Some(task) = projections.remove(&place) {
-                                task.abort();
-                            }
-                            let mut owner = None;
-                            sender.send_modify(|owners| owner = owners.remove(&place));
-                            if let Some(owner) = owner {
-                                owner.send(Release).await.ok();
-                            }
-                        }
-                    }
-                    Err(error) => {
-                        tracing::error!(%error, "the membership of the owners ended");
-                        return;
-                    }
+                    None => idle(),
                 }
-            }
-        });
-        Ok(Self { owners, claims, tasks, arbiters })
+            };
+            members.push(tokio::spawn(follow(claims, Tasks::new(forwarding), stopped.clone())));
+        }
+        if roles.contains(&Role::Projector) {
+            let claims = ports.log.claims(Group::Projectors).await?;
+            let guards = settings.guards.clone();
+            let projecting = move |place: &TopicPartition| -> BoxFuture<'static, ()> {
+                let Topic::Outcomes(kind) = place.topic else { return idle() };
+                Box::pin(project(kind, place.partition, ports.clone(), guards.clone()))
+            };
+            members.push(tokio::spawn(follow(claims, Tasks::new(projecting), stopped)));
+        }
+        let members = Mutex::new(members);
+        Ok(Self { roles, owners: owned, stop, joined, members, arbiters })
     }
 
-    /// Where each partition of this node stands.
+    /// Where each partition that this node owns stands.
     pub async fn status(&self) -> Vec<PartitionStatus> {
         let owners: Vec<_> = self.owners.borrow().values().cloned().collect();
-        let mut status = Vec::with_capacity(owners.len());
-        for owner in owners {
-            status.extend(owner.send(GetStatus).await);
-        }
+        let answers = join_all(owners.iter().map(|owner| owner.send(GetStatus))).await;
+        let mut status: Vec<_> = answers.into_iter().flatten().collect();
         status.sort_by_key(|status| (status.kind, status.partition));
         status
     }
 
-    /// Whether every claimed partition decides commands; false before the first claim.
+    /// Whether it has been told what it owns, and all of that decides commands.
     pub async fn is_ready(&self) -> bool {
         let status = self.status().await;
-        !status.is_empty()
-            && status.iter().all(|status| matches!(status.phase, Phase::Deciding { .. }))
+        status.iter().all(|status| matches!(status.phase, Phase::Deciding { .. }))
+            && (*self.joined.borrow() || !self.roles.contains(&Role::Actors))
     }
 
-    /// Finishes what is in flight and stops owners, projectors and forwarders.
+    /// Finishes what is in flight, gives every partition up, then leaves the groups.
     pub async fn shut_down(&self) {
-        self.claims.abort();
-        for task in &self.tasks {
-            task.abort();
+        self.stop.send_replace(true);
+        let mut members = self.members.lock().await;
+        if timeout(LEAVE_WITHIN, join_all(members.iter_mut())).await.is_err() {
+            tracing::warn!("the groups are left before everything was finished");
+            members.iter().for_each(JoinHandle::abort);
         }
-        let owners: Vec<_> = self.owners.borrow().values().cloned().collect();
-        let releases = owners.iter().map(|owner| owner.send(Release));
-        futures_util::future::join_all(releases).await;
         for arbiter in &self.arbiters {
             arbiter.stop();
         }
     }
 }
 
+fn idle() -> BoxFuture<'static, ()> {
+    Box::pin(std::future::ready(()))
+}
+
+/// What a member of a group does with its partitions.
+trait Work: Send + 'static {
+    /// They are ours.
+    fn begin(&mut self, places: Vec<TopicPartition>) -> impl Future<Output = ()> + Send;
+
+    /// Finishes what is in flight, within a bounded time, and gives them up.
+    fn release(&mut self, places: Vec<TopicPartition>) -> impl Future<Output = ()> + Send;
+
+    /// They are somebody else's: drops them at once.
+    fn abandon(&mut self, places: Vec<TopicPartition>) -> impl Future<Output = ()> + Send;
+
+    /// All that it has.
+    fn places(&self) -> Vec<TopicPartition>;
+}
+
+/// Does as the group says until the node stops; leaves the group after everything is released.
+async fn follow<W: Work>(
+    mut claims: Box<dyn Claims>,
+    mut work: W,
+    mut stopped: watch::Receiver<bool>,
+) {
+    loop {
+        let claim = tokio::select! {
+            biased;
+            _ = stopped.wait_for(|stopped| *stopped) => break,
+            claim = claims.next() => claim,
+        };
+        match claim {
+            Ok(Claim::Assigned(places)) => work.begin(places).await,
+            Ok(Claim::Revoked(places, release)) => {
+                work.release(places).await;
+                drop(release);
+            }
+            Ok(Claim::Lost(places)) => work.abandon(places).await,
+            Err(error) => {
+                tracing::error!(%error, "a membership ended");
+                break;
+            }
+        }
+    }
+    work.release(work.places()).await;
+}
+
+/// Owns partitions.
+struct Owning {
+    ports: Ports,
+    settings: OwnerSettings,
+    handles: Vec<ArbiterHandle>,
+    owners: watch::Sender<Owners>,
+    joins: watch::Sender<bool>,
+}
+
+impl Owning {
+    fn take(&self, places: &[TopicPartition]) -> Vec<Addr<PartitionActor>> {
+        let mut taken = Vec::with_capacity(places.len());
+        self.owners.send_modify(|owners| {
+            taken.extend(places.iter().filter_map(|place| owners.remove(place)));
+        });
+        taken
+    }
+}
+
+impl Work for Owning {
+    async fn begin(&mut self, places: Vec<TopicPartition>) {
+        tracing::info!(count = places.len(), "partitions are ours");
+        let starts = places.into_iter().filter_map(|place| {
+            let Topic::Commands(kind) = place.topic else { return None };
+            let thread = usize::try_from(place.partition).unwrap_or(0) % self.handles.len();
+            let (ports, settings) = (self.ports.clone(), self.settings.clone());
+            let partition = place.partition;
+            let start = move || PartitionActor::start_owning(kind, partition, ports, settings);
+            let owner = start_on(&self.handles[thread], start);
+            Some(async move { Some((place, owner.await?)) })
+        });
+        let started = join_all(starts).await;
+        self.owners.send_modify(|owners| owners.extend(started.into_iter().flatten()));
+        self.joins.send_replace(true);
+    }
+
+    async fn release(&mut self, places: Vec<TopicPartition>) {
+        let owners = self.take(&places);
+        tracing::info!(count = owners.len(), "partitions are released");
+        join_all(owners.iter().map(|owner| owner.send(Release))).await;
+    }
+
+    async fn abandon(&mut self, places: Vec<TopicPartition>) {
+        let owners = self.take(&places);
+        tracing::warn!(count = owners.len(), "partitions are lost");
+        join_all(owners.iter().map(|owner| owner.send(Abandon))).await;
+    }
+
+    fn places(&self) -> Vec<TopicPartition> {
+        self.owners.borrow().keys().cloned().collect()
+    }
+}
+
+/// Runs a task for each partition. The store's checkpoints keep two of them from doing harm.
+struct Tasks<F> {
+    make: F,
+    running: HashMap<TopicPartition, JoinHandle<()>>,
+}
+
+impl<F> Tasks<F> {
+    fn new(make: F) -> Self {
+        Self { make, running: HashMap::new() }
+    }
+}
+
+impl<F> Work for Tasks<F>
+where
+    F: Fn(&TopicPartition) -> BoxFuture<'static, ()> + Send + Sync + 'static,
+{
+    async fn begin(&mut self, places: Vec<TopicPartition>) {
+        for place in places {
+            let task = tokio::spawn((self.make)(&place));
+            self.running.insert(place, task);
+        }
+    }
+
+    async fn release(&mut self, places: Vec<TopicPartition>) {
+        self.abandon(places).await;
+    }
+
+    async fn abandon(&mut self, places: Vec<TopicPartition>) {
+        for task in places.iter().filter_map(|place| self.running.remove(place)) {
+            task.abort();
+            // An aborted task answers with that.
+            task.await.ok();
+        }
+    }
+
+    fn places(&self) -> Vec<TopicPartition> {
+        self.running.keys().cloned().collect()
+    }
+}
+
 async fn start_on<T: Send + 'static>(
-    arbiter: &actix::ArbiterHandle,
+    arbiter: &ArbiterHandle,
     start: impl FnOnce() -> T + Send + 'static,
 ) -> Option<T> {
-    let (sender, started) = tokio::sync::oneshot::channel();
+    let (sender, started) = oneshot::channel();
     arbiter.spawn_fn(move || drop(sender.send(start())));
     started.await.ok()
 }

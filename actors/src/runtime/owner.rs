@@ -19,6 +19,7 @@ use schemas::{
 
 use super::{
     guards::Guards,
+    partitioner::partition_of,
     reader::{Admission, ReaderPosition},
     ring::{Counted, Ring},
     timers::Timers,
@@ -68,13 +69,20 @@ pub enum Action {
         /// The record.
         value: Bytes,
     },
-    /// Put a record that could not be decided into `dlq`.
-    DeadLetter {
-        /// Where it stands in the commands.
+    /// Append a record that is not decided here where it belongs; answer with
+    /// [`Owner::set_aside`] once it is durable, or [`Owner::failed`].
+    SetAside {
+        /// Say it back in the answer.
+        attempt: u32,
+        /// Where it stands in the commands; say it back in the answer.
         offset: Offset,
+        /// Where it belongs.
+        to: Aside,
+        /// Its key.
+        key: Bytes,
         /// Its bytes.
         value: Bytes,
-        /// Why.
+        /// Why; say it back in the answer.
         reason: String,
     },
     /// Append a command to this partition (a timer).
@@ -85,6 +93,15 @@ pub enum Action {
     Reset,
     /// Call [`Owner::retry`] after so many milliseconds.
     RetryAfter(u64),
+}
+
+/// Where a record goes that its owner does not decide.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Aside {
+    /// To `dlq` (R11).
+    DeadLetters,
+    /// To this partition of the same topic (R10).
+    Partition(i32),
 }
 
 /// Where an owner stands.
@@ -114,6 +131,7 @@ pub enum Phase {
 #[derive(Debug)]
 pub struct Owner {
     kind: Kind,
+    place: Place,
     node: String,
     guards: Arc<Guards>,
     phase: Phase,
@@ -135,11 +153,21 @@ pub struct Owner {
     taking: bool,
 }
 
+/// Which partition of how many.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Place {
+    /// Its number, from 0.
+    pub partition: i32,
+    /// How many there are.
+    pub of: i32,
+}
+
 impl Owner {
     /// An owner that owns nothing yet. `node` names this process in fences.
-    pub fn new(kind: Kind, node: String, guards: Arc<Guards>) -> Self {
+    pub fn new(kind: Kind, place: Place, node: String, guards: Arc<Guards>) -> Self {
         Self {
             kind,
+            place,
             node,
             guards,
             phase: Phase::Idle,
@@ -327,26 +355,39 @@ impl Owner {
 
     /// The next record of our command partition.
     pub fn command(&mut self, offset: Offset, key: &Bytes, value: &Bytes) -> Vec<Action> {
-        let Phase::Deciding { epoch } = self.phase else { return Vec::new() };
-        if !self.taking {
+        if !matches!(self.phase, Phase::Deciding { .. }) || !self.taking {
             return Vec::new();
         }
         self.outstanding += 1;
+        self.waiting.push_back(offset);
         let decoded = codec::decode_command(self.kind, value, &SchemaIds::default());
-        let reason = match decoded {
-            Ok(command) if command.key.to_string().as_bytes() == &key[..] => {
-                self.waiting.push_back(offset);
-                *self.in_flight.entry(command.key.clone()).or_default() += 1;
-                return vec![Action::Decide { offset, command: Box::new(command) }];
+        let (to, reason) = match decoded {
+            Ok(command) if command.key.to_string().as_bytes() != &key[..] => {
+                (Aside::DeadLetters, "the record's key is not its command's".to_owned())
             }
-            Ok(_misaddressed) => "the record's key is not its command's".to_owned(),
-            Err(error) => error.to_string(),
+            Ok(command) => {
+                let right = partition_of(key, self.place.of);
+                if right == self.place.partition || !self.guards.right_partition {
+                    *self.in_flight.entry(command.key.clone()).or_default() += 1;
+                    return vec![Action::Decide { offset, command: Box::new(command) }];
+                }
+                (Aside::Partition(right), format!("it belongs to partition {right}"))
+            }
+            Err(error) => (Aside::DeadLetters, error.to_string()),
         };
-        if !self.guards.poison {
-            self.waiting.push_back(offset);
+        if to == Aside::DeadLetters && !self.guards.poison {
             return Vec::new();
         }
-        self.waiting.push_back(offset);
+        let (key, value) = (key.clone(), value.clone());
+        vec![Action::SetAside { attempt: self.attempt, offset, to, key, value, reason }]
+    }
+
+    /// The record at `offset` is durable where it belongs: here it is skipped (R10, R11).
+    pub fn set_aside(&mut self, attempt: u32, offset: Offset, reason: String) -> Vec<Action> {
+        let Phase::Deciding { epoch } = self.phase else { return Vec::new() };
+        if attempt != self.attempt {
+            return Vec::new();
+        }
         let outcome = Outcome {
             epoch,
             command_offset: offset,
@@ -357,11 +398,9 @@ impl Owner {
             fingerprint: 0,
             repeats: None,
             wake_at: None,
-            verdict: Verdict::Skipped { reason: reason.clone() },
+            verdict: Verdict::Skipped { reason },
         };
-        let mut actions = vec![Action::DeadLetter { offset, value: value.clone(), reason }];
-        actions.extend(self.append_ready(offset, outcome));
-        actions
+        self.append_ready(offset, outcome)
     }
 
     /// The entity has decided the command at `offset`; `wake_at` is its wish after it.

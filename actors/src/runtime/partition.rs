@@ -19,7 +19,7 @@ use tokio::{
 use super::{
     entity::{Decide, EntityActor, Passivate},
     guards::Guards,
-    owner::{Action, Owner, Phase},
+    owner::{Action, Aside, Owner, Phase, Place},
 };
 use crate::{
     domain::entity::Decision,
@@ -97,7 +97,9 @@ impl PartitionActor {
         Self::create(|ctx| {
             let (appends, waiting) = mpsc::unbounded_channel();
             actix::spawn(await_appends(waiting, ctx.address()));
-            let owner = Owner::new(kind, settings.node.clone(), settings.guards.clone());
+            let of = ports.log.partitions(&Topic::Commands(kind));
+            let place = Place { partition, of };
+            let owner = Owner::new(kind, place, settings.node.clone(), settings.guards.clone());
             Self {
                 kind,
                 partition,
@@ -151,8 +153,19 @@ impl PartitionActor {
                 // The receiver lives as long as this actor; it is drained as the log answers.
                 self.appends.send((attempt, append)).ok();
             }
-            Action::DeadLetter { offset, value, reason } => {
-                self.dead_letter(offset, value, &reason)
+            Action::SetAside { attempt, offset, to, key, value, reason } => {
+                let append = match to {
+                    Aside::DeadLetters => self.dead_letter(offset, key, value, &reason),
+                    Aside::Partition(right) => self.forward(offset, key, value, right),
+                };
+                let append = timeout(APPEND_TIMEOUT, append);
+                ctx.spawn(append.into_actor(self).map(move |result, actor, ctx| {
+                    let actions = match result {
+                        Ok(Ok(_)) => actor.owner.set_aside(attempt, offset, reason),
+                        Ok(Err(_)) | Err(_) => actor.owner.failed(attempt),
+                    };
+                    actor.perform(actions, ctx);
+                }));
             }
             Action::AppendCommand(command) => self.append_command(&command),
             Action::Leak(outcome) => {
@@ -268,7 +281,15 @@ impl PartitionActor {
         }
     }
 
-    fn dead_letter(&self, offset: Offset, value: Bytes, reason: &str) {
+    /// Sends a command to the partition that it belongs to (R10), under the same command id.
+    fn forward(&self, offset: Offset, key: Bytes, value: Bytes, right: i32) -> Append {
+        let from = self.commands();
+        tracing::warn!(topic = %from, offset, right, "a command is on the wrong partition");
+        let to = TopicPartition::new(from.topic, right);
+        self.ports.log.append(&to, NewRecord { key, value, ..NewRecord::default() })
+    }
+
+    fn dead_letter(&self, offset: Offset, key: Bytes, value: Bytes, reason: &str) -> Append {
         let from = self.commands();
         tracing::warn!(topic = %from, offset, reason, "a record goes to dlq");
         let headers = [
@@ -280,11 +301,8 @@ impl PartitionActor {
         ];
         let headers =
             headers.map(|(name, text)| (name.to_owned(), Bytes::from(text))).into_iter().collect();
-        let record = NewRecord { value, headers, ..NewRecord::default() };
-        let append = self.ports.log.append(&TopicPartition::new(Topic::Dlq, 0), record);
-        // A dead letter that does not reach the log makes the partition begin anew, which finds
-        // the record again.
-        self.appends.send((self.owner.attempt(), append)).ok();
+        let record = NewRecord { key, value, headers, ..NewRecord::default() };
+        self.ports.log.append(&TopicPartition::new(Topic::Dlq, 0), record)
     }
 
     fn append_command(&self, command: &Command) {
@@ -517,7 +535,12 @@ impl Handler<Decided> for PartitionActor {
             // whose outcome is appended first.
             tracing::error!(entity = %command.key, command_id = %command.id, "a command panics");
             if let Ok(value) = codec::encode_command(&command) {
-                self.dead_letter(offset, value.into(), "the command makes its entity panic");
+                let key = Bytes::from(command.key.to_string());
+                let reason = "the command makes its entity panic";
+                let append = self.dead_letter(offset, key, value.into(), reason);
+                // One that does not reach the log makes the partition begin anew, which finds
+                // the record again.
+                self.appends.send((self.owner.attempt(), append)).ok();
             }
         }
         let actions = self.owner.decided(attempt, offset, &command, decision, wake_at);
@@ -583,6 +606,21 @@ impl Handler<Release> for PartitionActor {
             ctx.stop();
             fut::ready(())
         }))
+    }
+}
+
+/// The partition is somebody else's: drop it at once.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub struct Abandon;
+
+impl Handler<Abandon> for PartitionActor {
+    type Result = ();
+
+    fn handle(&mut self, Abandon: Abandon, ctx: &mut Self::Context) {
+        let actions = self.owner.lost();
+        self.perform(actions, ctx);
+        ctx.stop();
     }
 }
 

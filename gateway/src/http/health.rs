@@ -7,6 +7,7 @@ use actors::{
     ports::{Topic, TopicPartition},
     runtime::owner::Phase,
 };
+use futures_util::future::join_all;
 use schemas::{Code, Kind, TenantId, UserName};
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -71,7 +72,13 @@ impl State {
 }
 
 async fn health(app: web::Data<App>) -> HttpResponse {
-    let services = [log(&app).await, store(&app).await, owners(&app).await, fan_out(&app).await];
+    let services = [
+        log(&app).await,
+        store(&app).await,
+        owners(&app).await,
+        fan_out(&app).await,
+        signals(&app),
+    ];
     let worst = services.iter().map(|service| service.state).max().unwrap_or(State::Healthy);
     let named: serde_json::Map<String, Value> = services
         .into_iter()
@@ -137,7 +144,7 @@ async fn owners(app: &App) -> Service {
     };
     let status = node.status().await;
     let deciding = |phase: &Phase| matches!(phase, Phase::Deciding { .. });
-    let all = !status.is_empty() && status.iter().all(|one| deciding(&one.phase));
+    let all = node.is_ready().await;
     let partitions: Vec<_> = status
         .iter()
         .map(|one| {
@@ -154,15 +161,23 @@ async fn owners(app: &App) -> Service {
 
 /// Fan-out is well while every tail keeps up with the log.
 async fn fan_out(app: &App) -> Service {
-    let mut lag = 0;
-    for (kind, partition, gauge) in app.hub().gauges() {
-        let of = TopicPartition::new(Topic::Outcomes(kind), partition);
-        if let Ok(bounds) = app.hub().ports().log.bounds(&of).await {
-            lag += (bounds.end - gauge.position.load(Ordering::Relaxed)).max(0);
-        }
-    }
+    let followed = app.hub().gauges().filter_map(|(kind, partition, gauge)| {
+        let position = gauge.position.load(Ordering::Relaxed);
+        (position >= 0).then(|| (TopicPartition::new(Topic::Outcomes(kind), partition), position))
+    });
+    let lags = followed.map(|(of, position)| async move {
+        let bounds = app.hub().ports().log.bounds(&of).await;
+        bounds.map_or(0, |bounds| (bounds.end - position).max(0))
+    });
+    let lag: i64 = join_all(lags).await.into_iter().sum();
     let state = if lag > LAGGING { State::Degraded } else { State::Healthy };
     Service { name: "fanOut", state, details: json!({"lag": lag}) }
+}
+
+/// Everything but signals goes on while they reach this node only.
+fn signals(app: &App) -> Service {
+    let state = if app.signals_reach_others() { State::Healthy } else { State::Degraded };
+    Service { name: "signals", state, details: json!({}) }
 }
 
 #[derive(Debug, Deserialize)]

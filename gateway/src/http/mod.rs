@@ -181,6 +181,11 @@ fn query<T: serde::de::DeserializeOwned>(request: &HttpRequest) -> Result<T, Pro
     })
 }
 
+/// What a node without the role of a gateway answers.
+pub(crate) fn own_routes(config: &mut web::ServiceConfig) {
+    config.configure(health::routes).default_service(web::to(no_route));
+}
+
 /// Every route.
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
     config

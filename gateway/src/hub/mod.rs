@@ -9,7 +9,7 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicI64, AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
     },
 };
 
@@ -76,7 +76,9 @@ impl Reader {
 /// Where the tails of a node stand, for health and metrics.
 #[derive(Debug, Default)]
 pub struct TailGauge {
-    /// The offset of the next outcome to read; -1 before the tail runs.
+    /// Whether somebody wants the partition followed.
+    pub wanted: AtomicBool,
+    /// The offset of the next outcome to read; -1 while the tail does not run.
     pub position: AtomicI64,
     /// Outcomes held beyond the store's.
     pub ahead: AtomicUsize,

@@ -9,7 +9,9 @@ use std::{
 };
 
 use actors::{
-    ports::{Loaded, LogError, Record, StoreError, TopicPartition},
+    ports::{
+        EmptyOutcomes, JournalQuery, Loaded, LogError, Order, Record, StoreError, TopicPartition,
+    },
     runtime::{
         guards::Guards,
         owner::LARGEST_RING,
@@ -19,18 +21,23 @@ use actors::{
     },
 };
 use bytes::Bytes;
-use schemas::{Code, EntityKey, Kind, Offset, Seq};
+use schemas::{
+    Code, EntityKey, Kind, Offset, OutcomeRecord, Seq,
+    codec::{self, SchemaIds},
+};
 use tokio::{
     sync::{mpsc, oneshot},
-    time::{MissedTickBehavior, interval, sleep},
+    time::{Instant, MissedTickBehavior, interval, sleep},
 };
 
 use super::{
-    ChangeJson, Delivery, LONGEST_RESUME, Reader, ReplyTo, SessionId, ShardMessage, TailGauge,
-    changes_json, no_such, store_problem, write_array,
+    ChangeJson, Delivery, LONGEST_RESUME, MOST_HISTORY, Reader, ReplyTo, SessionId, ShardMessage,
+    TailGauge, changes_json, no_such, store_problem, write_array,
 };
 use crate::problem::Problem;
 
+/// A partition that nobody is subscribed to or asks about for so long is followed no more.
+const ABANDONED_AFTER: Duration = Duration::from_secs(60);
 /// How often the store's checkpoint is asked for, to forget what it has.
 const TRIM: Duration = Duration::from_secs(1);
 /// The pause before a tail that broke begins anew.
@@ -130,6 +137,26 @@ pub enum Request {
     Stored(Offset),
 }
 
+impl Request {
+    /// Whether it needs the partition to be followed.
+    fn wants_tail(&self) -> bool {
+        match self {
+            Self::View { .. }
+            | Self::Check { .. }
+            | Self::Subscribe { .. }
+            | Self::Await { .. }
+            | Self::Recent { .. } => true,
+            Self::Unsubscribe { .. } | Self::Loaded { .. } | Self::Stored(_) => false,
+        }
+    }
+}
+
+/// Why a tail ends.
+enum End {
+    HubDropped,
+    NobodyCares,
+}
+
 /// A tail before it runs.
 pub(super) struct TailTask {
     pub(super) of: TopicPartition,
@@ -143,32 +170,45 @@ pub(super) struct TailTask {
 }
 
 impl TailTask {
-    /// Follows until the hub is dropped. A break of log or store is logged and begun anew from
-    /// the checkpoint; what came twice is told apart by offset.
+    /// Follows while somebody is interested, until the hub is dropped. A break of log or store is
+    /// logged and begun anew from where it broke; what came twice is told apart by offset.
     pub(super) async fn run(self, mut requests: mpsc::Receiver<Request>) {
-        let mut tail: Option<Tail> = None;
-        loop {
-            match self.follow(&mut tail, &mut requests).await {
-                Ok(()) => return,
-                Err(error) => {
-                    tracing::warn!(topic = %self.of, error, "a tail starts anew");
-                    sleep(PAUSE).await;
+        while let Some(request) = requests.recv().await {
+            if !request.wants_tail() {
+                continue;
+            }
+            self.gauge.wanted.store(true, Ordering::Relaxed);
+            let mut tail: Option<Tail> = None;
+            let mut first = Some(request);
+            loop {
+                match self.follow(&mut tail, &mut first, &mut requests).await {
+                    Ok(End::HubDropped) => return,
+                    Ok(End::NobodyCares) => break,
+                    Err(error) => {
+                        tracing::warn!(topic = %self.of, error, "a tail starts anew");
+                        sleep(PAUSE).await;
+                    }
                 }
             }
+            self.gauge.wanted.store(false, Ordering::Relaxed);
+            self.gauge.position.store(-1, Ordering::Relaxed);
+            self.gauge.ahead.store(0, Ordering::Relaxed);
         }
     }
 
     async fn follow(
         &self,
         tail: &mut Option<Tail>,
+        first: &mut Option<Request>,
         requests: &mut mpsc::Receiver<Request>,
-    ) -> Result<(), String> {
+    ) -> Result<End, String> {
         let tail = match tail {
             Some(tail) => tail,
             none => {
                 let state = self.ports.store.partition(self.kind, self.partition).await;
                 let start = state.map_err(|error| error.to_string())?.checkpoint;
                 none.insert(Tail {
+                    cared_at: Instant::now(),
                     replica: Replica::new(self.kind, start, self.guards.clone()),
                     interest: HashMap::new(),
                     waiting: BTreeMap::new(),
@@ -180,6 +220,23 @@ impl TailTask {
         let from = tail.replica.position().offset;
         let mut records =
             self.ports.log.tail(&self.of, from).await.map_err(|error| error.to_string())?;
+        // Nothing is answered from a past that this node may have told more than (R13).
+        let bounds = self.ports.log.bounds(&self.of).await.map_err(|error| error.to_string())?;
+        while tail.replica.position().offset < bounds.end {
+            if tail.replica.ahead() >= LARGEST_RING {
+                // The store is being made anew; what it does not have yet would not fit.
+                sleep(PAUSE).await;
+                let state = self.ports.store.partition(self.kind, self.partition).await;
+                let state = state.map_err(|error| error.to_string())?;
+                tail.replica.stored(state.checkpoint.offset);
+                continue;
+            }
+            let batch = records.next().await.map_err(|error| error.to_string())?;
+            self.deliver(tail, &batch).await;
+        }
+        if let Some(request) = first.take() {
+            self.answer(tail, request).await;
+        }
         let mut trim = interval(TRIM);
         trim.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
@@ -190,9 +247,14 @@ impl TailTask {
                 }
                 request = requests.recv() => match request {
                     Some(request) => self.answer(tail, request).await,
-                    None => return Ok(()),
+                    None => return Ok(End::HubDropped),
                 },
-                _ = trim.tick() => self.ask_checkpoint(),
+                _ = trim.tick() => {
+                    if tail.is_abandoned() {
+                        return Ok(End::NobodyCares);
+                    }
+                    self.ask_checkpoint();
+                }
             }
             let position = tail.replica.position().offset;
             self.gauge.position.store(position, Ordering::Relaxed);
@@ -243,6 +305,9 @@ impl TailTask {
     }
 
     async fn answer(&self, tail: &mut Tail, request: Request) {
+        if request.wants_tail() {
+            tail.cared_at = Instant::now();
+        }
         match request {
             Request::View { .. } | Request::Check { .. } | Request::Subscribe { .. } => {
                 self.look(tail, request).await;
@@ -254,11 +319,17 @@ impl TailTask {
                         self.reply(reply, &Arc::new(Delivery::new(counted))).await;
                     }
                     Answer::NotYet => tail.waiting.entry(command_offset).or_default().push(reply),
-                    Answer::Gone => {
+                    // The tail began behind it: the store has it already.
+                    Answer::Gone => match self.stored_outcome(&key, command_offset).await {
+                        Some(counted) => {
+                            self.reply(reply, &Arc::new(Delivery::new(counted))).await;
+                        }
                         // Dropping the reply tells the caller `unavailable`: a retry with the
                         // same command id finds the first outcome (R8).
-                        tracing::warn!(entity = %key, command_offset, "an answer came too late");
-                    }
+                        None => {
+                            tracing::warn!(entity = %key, command_offset, "an answer is not found");
+                        }
+                    },
                 }
             }
             Request::Recent { key, reply } => {
@@ -267,6 +338,30 @@ impl TailTask {
             Request::Loaded { key, result } => self.loaded(tail, key, result).await,
             Request::Stored(offset) => tail.replica.stored(offset),
         }
+    }
+
+    /// The outcome of the command at an offset, if it is among the entity's latest in the store.
+    async fn stored_outcome(
+        &self,
+        key: &EntityKey,
+        command_offset: Offset,
+    ) -> Option<Arc<Counted>> {
+        let query = JournalQuery {
+            after: -1,
+            before: Seq::MAX,
+            order: Order::NewestFirst,
+            limit: MOST_HISTORY,
+            empty: EmptyOutcomes::Include,
+        };
+        let rows = self.ports.store.journal(key, query).await.ok()?;
+        rows.into_iter().rev().find_map(|row| {
+            let decoded = codec::decode_outcome(self.kind, &row.value, &SchemaIds::default());
+            let Ok(OutcomeRecord::Outcome(outcome)) = decoded else { return None };
+            let is_it = outcome.command_offset == command_offset;
+            is_it.then(|| {
+                Arc::new(Counted { offset: row.offset, value: row.value, outcome: *outcome })
+            })
+        })
     }
 
     /// Answers a request about an entity's state, now or once it is loaded.
@@ -413,6 +508,8 @@ pub struct JoinResult {
 /// The state of a running tail.
 struct Tail {
     replica: Replica,
+    /// When it was last asked for something.
+    cared_at: Instant,
     /// How many sessions of each shard are at an entity.
     interest: HashMap<EntityKey, Vec<u32>>,
     /// Who waits for the command at an offset.
@@ -424,6 +521,14 @@ struct Tail {
 }
 
 impl Tail {
+    /// Whether nobody has cared for it for a while.
+    fn is_abandoned(&self) -> bool {
+        self.interest.is_empty()
+            && self.waiting.is_empty()
+            && self.loading.is_empty()
+            && self.cared_at.elapsed() > ABANDONED_AFTER
+    }
+
     fn readable(&self, key: &EntityKey, reader: &Reader) -> Result<(), Problem> {
         let entity = self.replica.get(key).filter(|entity| entity.aggregate.is_some());
         let entity = entity.ok_or_else(|| Problem::from(no_such(key)))?;

@@ -130,12 +130,3 @@ pub(super) fn is_damage(error: &sqlx::Error) -> bool {
         .and_then(|code| code.parse::<u32>().ok())
         .is_some_and(|code| matches!(code & 0xff, 11 | 26))
 }
-
-/// The CRC-32 of several pieces, as SQLite's integers hold it.
-pub(super) fn crc(pieces: &[&[u8]]) -> i64 {
-    let mut hasher = crc32fast::Hasher::new();
-    for piece in pieces {
-        hasher.update(piece);
-    }
-    i64::from(hasher.finalize())
-}

@@ -10,7 +10,7 @@ use std::{
 use actors::{
     memory::ClaimEverything,
     ports::{
-        Bounds, Claims, Headers, Log, LogError, NewRecord, Record, Sequence, Tail, Topic,
+        Bounds, Claims, Group, Headers, Log, LogError, NewRecord, Record, Sequence, Tail, Topic,
         TopicPartition,
     },
 };
@@ -25,8 +25,9 @@ use tokio::sync::{mpsc, oneshot, watch};
 
 use super::{
     DataFolder, OpenError,
-    file::{self, Synchronous, crc},
+    file::{self, Synchronous},
 };
+use crate::crc::crc;
 
 /// Appends that may wait for the writer; more are refused.
 const WAITING: usize = 65_536;
@@ -195,7 +196,9 @@ fn topics(settings: &LogSettings) -> Vec<TopicPartition> {
         }
     }
     let partners = settings.partners.iter().cloned().map(Topic::Partner);
-    topics.extend(partners.chain([Topic::Dlq]).map(|topic| TopicPartition::new(topic, 0)));
+    topics.extend(
+        partners.chain([Topic::Changes, Topic::Dlq]).map(|topic| TopicPartition::new(topic, 0)),
+    );
     topics
 }
 
@@ -484,7 +487,7 @@ impl Log for SqliteLog {
     fn partitions(&self, topic: &Topic) -> i32 {
         match topic {
             Topic::Commands(_) | Topic::Outcomes(_) => self.partitions,
-            Topic::Partner(_) | Topic::Dlq => 1,
+            Topic::Partner(_) | Topic::Changes | Topic::Dlq => 1,
         }
     }
 
@@ -533,8 +536,13 @@ impl Log for SqliteLog {
         Ok(Bounds { first: 0, end: *self.shared.ends[id].borrow() })
     }
 
-    async fn claims(&self) -> Result<Box<dyn Claims>, LogError> {
-        Ok(Box::new(ClaimEverything::new(self.partitions)))
+    async fn claims(&self, group: Group) -> Result<Box<dyn Claims>, LogError> {
+        let partner = |of: &TopicPartition| match &of.topic {
+            Topic::Partner(name) => Some(name.clone()),
+            Topic::Commands(_) | Topic::Outcomes(_) | Topic::Changes | Topic::Dlq => None,
+        };
+        let partners: Vec<_> = self.shared.ids.keys().filter_map(partner).collect();
+        Ok(Box::new(ClaimEverything::new(group, self.partitions, &partners)))
     }
 }
 

@@ -25,8 +25,9 @@ use tokio::sync::Mutex;
 
 use super::{
     DataFolder, OpenError,
-    file::{self, Synchronous, crc},
+    file::{self, Synchronous},
 };
+use crate::crc::crc;
 
 /// Entities whose row id and seq the writer keeps at hand.
 const KNOWN: usize = 100_000;

@@ -9,7 +9,7 @@ use actors::{
     domain::entity::{Decision, Entity},
     runtime::{
         guards::Guards,
-        owner::{Action, Owner, decide_and_apply},
+        owner::{Action, Owner, Place, decide_and_apply},
         replica::fold,
     },
 };
@@ -31,6 +31,9 @@ struct Thought {
     wake_at: Option<Timestamp>,
 }
 
+/// The model has one partition of a kind.
+const ONLY: Place = Place { partition: 0, of: 1 };
+
 pub(super) struct OwnerProcess {
     pub(super) name: u64,
     pub(super) owner: Owner,
@@ -48,7 +51,7 @@ impl OwnerProcess {
     pub(super) fn new(name: u64, kind: Kind, guards: Arc<Guards>) -> Self {
         Self {
             name,
-            owner: Owner::new(kind, name.to_string(), guards.clone()),
+            owner: Owner::new(kind, ONLY, name.to_string(), guards.clone()),
             guards,
             entities: HashMap::new(),
             outcomes_at: None,
@@ -95,7 +98,11 @@ impl OwnerProcess {
                 Action::ReadOutcomes(from) => self.outcomes_at = Some(from),
                 Action::ReadCommands(from) => self.commands_at = Some(from),
                 Action::Decide { offset, command } => self.decide(offset, command, world),
-                Action::DeadLetter { .. } => {}
+                // The model's dead letters are always taken.
+                Action::SetAside { attempt, offset, reason, .. } => {
+                    let actions = self.owner.set_aside(attempt, offset, reason);
+                    self.perform(actions, world);
+                }
                 Action::Leak(outcome) => super::gateway::leak(world, &outcome),
                 Action::Reset => {
                     self.entities.clear();
