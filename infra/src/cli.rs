@@ -9,6 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use actors::ports::{Log, Store};
 use anyhow::{Context as _, bail};
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use gateway::config::Profile;
@@ -16,7 +17,8 @@ use infra::{
     clock::SystemClock,
     config::{NodeRole, Overrides, Settings},
     inspect::{self, Until},
-    kafka,
+    kafka::{self, KafkaLog},
+    postgres::PostgresStore,
     serve::Server,
     sqlite::{DataFolder, SqliteLog, SqliteStore},
     telemetry, verify,
@@ -345,15 +347,31 @@ fn token(arguments: Token) -> anyhow::Result<ExitCode> {
     print_lines(&[token])
 }
 
-async fn look(place: &Place) -> anyhow::Result<(SqliteLog, SqliteStore)> {
+/// Log and store, for reading beside whoever writes them.
+struct Looked {
+    log: Arc<dyn Log>,
+    store: Arc<dyn Store>,
+    /// The log, if it is embedded: then its checksums are ours to compare.
+    embedded: Option<Arc<SqliteLog>>,
+}
+
+async fn look(place: &Place) -> anyhow::Result<Looked> {
     let settings = settings(place, Overrides::default())?;
+    if let (Some(kafka), Some(postgres)) = (settings.kafka(), settings.postgres()) {
+        let partitions = kafka.partitions;
+        let log = Arc::new(KafkaLog::open(kafka).await?);
+        let store = Arc::new(PostgresStore::open(&postgres, partitions).await?);
+        return Ok(Looked { log, store, embedded: None });
+    }
     let folder = Arc::new(DataFolder::look_at(&settings.data)?);
-    Ok((SqliteLog::look_at(folder.clone()).await?, SqliteStore::look_at(folder).await?))
+    let log = Arc::new(SqliteLog::look_at(folder.clone()).await?);
+    let store = Arc::new(SqliteStore::look_at(folder).await?);
+    Ok(Looked { log: log.clone(), store, embedded: Some(log) })
 }
 
 async fn history(place: &Place, key: &EntityKey) -> anyhow::Result<inspect::History> {
-    let (log, store) = look(place).await?;
-    Ok(inspect::read(&log, &store, key).await?)
+    let Looked { log, store, .. } = look(place).await?;
+    Ok(inspect::read(&*log, &*store, key).await?)
 }
 
 fn print_inspection(description: &serde_json::Value, json: bool) -> anyhow::Result<ExitCode> {
@@ -384,16 +402,20 @@ fn plain(value: &serde_json::Value) -> String {
 }
 
 async fn verify_data(place: &Place) -> anyhow::Result<ExitCode> {
-    let (log, store) = look(place).await?;
+    let Looked { log, store, embedded } = look(place).await?;
     let on_terminal = std::io::stderr().is_terminal();
-    let report = verify::verify(&log, &store, |what| {
+    let progress = |what: &str| {
         if on_terminal {
             eprint!("\r\x1b[Kverifying {what}");
         } else {
             eprintln!("verifying {what}");
         }
-    })
-    .await?;
+    };
+    if let Some(embedded) = embedded {
+        progress("checksums of the log");
+        embedded.check().await?;
+    }
+    let report = verify::verify(&*log, &*store, progress).await?;
     if on_terminal {
         eprint!("\r\x1b[K");
     }

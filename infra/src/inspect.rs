@@ -17,8 +17,6 @@ use schemas::{
 };
 use serde_json::{Value, json};
 
-use crate::sqlite::{SqliteLog, SqliteStore};
-
 /// How many of the last outcomes are shown.
 const LAST_OUTCOMES: usize = 10;
 
@@ -65,8 +63,8 @@ pub struct History {
 /// # Errors
 /// If log or store cannot be read, or the entity is not there.
 pub async fn read(
-    log: &SqliteLog,
-    store: &SqliteStore,
+    log: &dyn Log,
+    store: &dyn Store,
     key: &EntityKey,
 ) -> Result<History, InspectError> {
     let topic = Topic::Outcomes(key.entity.kind());

@@ -2,4 +2,5 @@
 
 pub mod client;
 pub mod server;
+pub mod services;
 pub mod simulator;

@@ -26,7 +26,7 @@ use tokio::{
     process::{Child, Command},
 };
 
-use crate::crash::{journal, verify};
+use crate::{crash::verify, workers::journal};
 
 /// What is waited for must be on the page within this; the page's longest pause between two tries
 /// to connect is 15 s.

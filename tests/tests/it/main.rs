@@ -1,6 +1,7 @@
 //! The integration tests: one binary, each test with ports and folders of its own.
 
 mod browser;
+mod cluster;
 mod crash;
 mod folder;
 mod live;
@@ -9,3 +10,4 @@ mod protocol;
 mod races;
 mod refusals;
 mod simulator;
+mod workers;

@@ -13,7 +13,7 @@ use tests::{
 };
 use uuid::Uuid;
 
-use crate::crash::{journal, verify};
+use crate::{crash::verify, workers::journal};
 
 const JSON: &str = "application/vnd.kafka.json.v2+json";
 const AVRO: &str = "application/vnd.kafka.avro.v2+json";

@@ -12,7 +12,7 @@ use tests::{
 };
 use uuid::Uuid;
 
-use crate::crash::{journal, verify};
+use crate::{crash::verify, workers::journal};
 
 const CLIENTS: usize = 20;
 const COMMANDS: usize = 200;

@@ -1,0 +1,187 @@
+//! Kafka, PostgreSQL and Redis on loopback, from `infra/services`, and nodes that share them.
+
+use std::{
+    path::{Path, PathBuf},
+    time::Duration,
+};
+
+use anyhow::{Context as _, ensure};
+use tempfile::TempDir;
+use tokio::process::Command;
+
+use crate::server::{Setup, TestServer, program};
+
+/// Starting a service must be done within this, fetching included.
+const START_WITHIN: Duration = Duration::from_secs(180);
+/// Partitions of each kind: few, so that a broker for tests has little to do.
+pub const PARTITIONS: i32 = 6;
+/// The lowest session timeout that a broker allows as it comes.
+pub const SESSION_TIMEOUT: Duration = Duration::from_secs(6);
+
+fn script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../infra/services").join(name)
+}
+
+/// What a script prints: lines of `name=value`.
+async fn run(name: &str, arguments: &[&str]) -> anyhow::Result<Vec<(String, String)>> {
+    let mut command = Command::new(script(name));
+    command.args(arguments).kill_on_drop(true);
+    let output = tokio::time::timeout(START_WITHIN, command.output());
+    let output = output.await.with_context(|| format!("{name} {arguments:?} does not end"))??;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{name} {arguments:?}: {said}");
+    let lines = String::from_utf8(output.stdout)?;
+    let pair = |line: &str| line.split_once('=').map(|(name, value)| (name.into(), value.into()));
+    Ok(lines.lines().filter_map(pair).collect())
+}
+
+fn value(lines: &[(String, String)], name: &str) -> anyhow::Result<String> {
+    let found = lines.iter().find(|(known, _)| known == name);
+    found.map(|(_, value)| value.clone()).with_context(|| format!("no {name} in {lines:?}"))
+}
+
+/// One Kafka, one PostgreSQL, one Redis. Dropping ends them.
+#[derive(Debug)]
+pub struct Services {
+    folder: TempDir,
+    /// `host:port` of the brokers.
+    pub kafka: String,
+    /// The brokers' processes.
+    pub brokers: Vec<u32>,
+    /// The address of the database.
+    pub postgres: String,
+    /// The address of Redis.
+    pub redis: String,
+}
+
+impl Services {
+    /// Starts them and makes the topics.
+    ///
+    /// # Errors
+    /// If one does not start.
+    pub async fn start() -> anyhow::Result<Self> {
+        let folder = tempfile::tempdir()?;
+        // PostgreSQL runs as another user where tests run as root.
+        let all = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+        std::fs::set_permissions(folder.path(), all)?;
+        let place = |name: &str| folder.path().join(name).display().to_string();
+        let (kafka, postgres, redis) = (place("kafka"), place("postgres"), place("redis"));
+        let (kafka, postgres, redis) = (["start", &kafka], ["start", &postgres], ["start", &redis]);
+        let (kafka, postgres, redis) = tokio::try_join!(
+            run("kafka", &kafka),
+            run("postgres", &postgres),
+            run("redis", &redis)
+        )?;
+        let brokers = kafka.iter().filter(|(name, _)| name == "pid");
+        let services = Self {
+            kafka: value(&kafka, "bootstrap")?,
+            brokers: brokers.filter_map(|(_, pid)| pid.parse().ok()).collect(),
+            postgres: value(&postgres, "url")?,
+            redis: value(&redis, "url")?,
+            folder,
+        };
+        let output = services.run(&["topics", "create"]).await?;
+        let said = String::from_utf8_lossy(&output.stderr);
+        ensure!(output.status.success(), "topics create: {said}");
+        Ok(services)
+    }
+
+    /// Configuration variables of a node here, without the prefix.
+    pub fn variables(&self) -> Vec<(String, String)> {
+        [
+            ("KAFKA__BROKERS", self.kafka.clone()),
+            ("KAFKA__PARTITIONS", PARTITIONS.to_string()),
+            ("KAFKA__REPLICATION", "1".into()),
+            ("KAFKA__SESSION_TIMEOUT_MS", SESSION_TIMEOUT.as_millis().to_string()),
+            ("POSTGRES__URL", self.postgres.clone()),
+            ("POSTGRES__CONNECTIONS", "8".into()),
+            ("REDIS__URL", self.redis.clone()),
+            ("AUTH__SECRET", "a secret that every node of a test shares".into()),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+
+    /// Runs the program against these services.
+    ///
+    /// # Errors
+    /// If it cannot be started or does not end.
+    pub async fn run(&self, arguments: &[&str]) -> anyhow::Result<std::process::Output> {
+        let mut command = Command::new(program());
+        for (name, value) in self.variables() {
+            command.env(format!("SWITCHYARD__{name}"), value);
+        }
+        let run = command.args(arguments).kill_on_drop(true).output();
+        Ok(tokio::time::timeout(START_WITHIN, run).await.context("still running")??)
+    }
+
+    /// Starts a node; a folder below theirs takes what it keeps.
+    ///
+    /// # Errors
+    /// If it does not become ready.
+    pub async fn node(&self, name: &str) -> anyhow::Result<TestServer> {
+        self.node_with(name, Setup::default()).await
+    }
+
+    /// As [`Services::node`], set up differently.
+    ///
+    /// # Errors
+    /// If it does not become ready.
+    pub async fn node_with(&self, name: &str, mut setup: Setup) -> anyhow::Result<TestServer> {
+        setup.variables.extend(self.variables());
+        let setup = setup.with("NODE", name);
+        TestServer::start_in(&self.folder.path().join(name), setup).await
+    }
+
+    /// Sends a signal to a process of theirs or of a node, by its number.
+    ///
+    /// # Errors
+    /// If `kill` cannot be run or refuses.
+    pub async fn signal(&self, pid: u32, signal: &str) -> anyhow::Result<()> {
+        let status = Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status();
+        ensure!(status.await?.success(), "kill -{signal} {pid}");
+        Ok(())
+    }
+
+    /// Ends Redis.
+    ///
+    /// # Errors
+    /// If it cannot be ended.
+    pub async fn stop_redis(&self) -> anyhow::Result<()> {
+        let folder = self.folder.path().join("redis").display().to_string();
+        run("redis", &["stop", &folder]).await.map(|_| ())
+    }
+
+    /// Starts Redis again where it was.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn start_redis(&self) -> anyhow::Result<()> {
+        let folder = self.folder.path().join("redis").display().to_string();
+        let port = self.redis.rsplit(':').next().context("a port")?;
+        run("redis", &["start", &folder, port]).await.map(|_| ())
+    }
+
+    /// `switchyard verify` finds no difference.
+    ///
+    /// # Errors
+    /// If it does.
+    pub async fn verify(&self) -> anyhow::Result<()> {
+        let output = self.run(&["verify"]).await?;
+        let (said, complained) =
+            (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
+        ensure!(output.status.success(), "verify: {}: {said}{complained}", output.status);
+        ensure!(said.contains(" 0 differences"), "verify says {said}{complained}");
+        Ok(())
+    }
+}
+
+impl Drop for Services {
+    fn drop(&mut self) {
+        for name in ["kafka", "postgres", "redis"] {
+            let folder = self.folder.path().join(name);
+            // What does not end in time keeps nobody from ending the test.
+            std::process::Command::new(script(name)).arg("stop").arg(folder).status().ok();
+        }
+    }
+}

@@ -1,0 +1,277 @@
+//! Several nodes on a real Kafka, PostgreSQL and Redis.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use serde_json::{Value, json};
+use tests::{
+    client::{Client, Http},
+    server::{Setup, TestServer},
+    services::{SESSION_TIMEOUT, Services},
+};
+use tokio::sync::{Mutex, watch};
+
+use crate::workers::{Scene, Worker, check, create_entities};
+
+/// One cluster at a time: the machine may be small.
+static ALONE: Mutex<()> = Mutex::const_new(());
+
+const EVENT: &str = r#"{"type": "createEvent", "title": "e", "timeZone": "UTC",
+    "start": "2030-01-01T10:00:00Z", "end": "2030-01-01T11:00:00Z"}"#;
+
+#[tokio::test]
+async fn clients_at_different_nodes_share_boards_rooms_events_and_presence() -> anyhow::Result<()> {
+    let _alone = ALONE.lock().await;
+    let services = Services::start().await?;
+    let (first, second, third) =
+        tokio::try_join!(services.node("n1"), services.node("n2"), services.node("n3"))?;
+    let mut ada = Client::connect(&first, "ada").await?;
+    let mut bob = Client::connect(&second, "bob").await?;
+    let mut eve = Client::connect(&third, "eve").await?;
+    let creations = [
+        ("board:1", json!({"type": "createBoard", "title": "b"})),
+        ("room:1", json!({"type": "createRoom", "title": "r"})),
+        ("event:1", serde_json::from_str(EVENT)?),
+    ];
+    for (entity, body) in creations {
+        ada.command(entity, body).await?;
+        for client in [&mut ada, &mut bob, &mut eve] {
+            let joined = client.call("join", json!({"entity": entity})).await?;
+            assert_eq!(joined["seq"], 1, "{entity}");
+        }
+    }
+    let commands = [
+        ("board:1", json!({"type": "addTask", "title": "t"})),
+        ("room:1", json!({"type": "post", "text": "hi"})),
+        ("event:1", json!({"type": "updateEvent", "title": "E"})),
+    ];
+    for (entity, body) in commands {
+        let answer = bob.command(entity, body).await?;
+        for client in [&mut ada, &mut eve] {
+            assert_eq!(client.change(entity).await?, answer["changes"][0]);
+        }
+    }
+    // Presence and signals cross nodes, and a dead node's people leave.
+    let typing = json!({"entity": "room:1", "kind": "typing", "data": {}, "op": "signal"});
+    eve.send_raw(typing.to_string().into()).await?;
+    let signal = ada.pushed_where(|object| object.get("signal").is_some()).await?;
+    assert_eq!((&signal["by"], &signal["entity"]), (&json!("user:eve"), &json!("room:1")));
+    drop(third);
+    let gone = ada
+        .pushed_where(|object| {
+            let left = object["presence"]["left"].as_array();
+            object["entity"] == "room:1" && left.is_some_and(|left| left.contains(&json!("eve")))
+        })
+        .await
+        .context("eve's node is dead and she stays")?;
+    assert_eq!(gone["presence"]["joined"], json!([]));
+    // A state read at another node is not older than what was answered there.
+    let http = Http::new(&second, "bob").await?;
+    let (status, board) = http.get("/api/v1/boards/1?min_seq=2").await?;
+    assert_eq!((status, &board["seq"]), (200, &json!(2)));
+    services.verify().await
+}
+
+/// Workers at nodes, each told by its own scene where to go.
+struct Load {
+    scenes: Vec<watch::Sender<Scene>>,
+    counted: watch::Receiver<usize>,
+    running: Vec<tokio::task::JoinHandle<anyhow::Result<(Worker, Client)>>>,
+}
+
+impl Load {
+    /// Two writers and a watcher at each node.
+    async fn start(nodes: &[&TestServer]) -> anyhow::Result<Self> {
+        create_entities(nodes[0]).await?;
+        let (acknowledged, counted) = watch::channel(0);
+        let (mut scenes, mut running) = (Vec::new(), Vec::new());
+        for (place, node) in nodes.iter().enumerate() {
+            let (scene, at) = watch::channel(Scene { address: node.address.clone(), stop: false });
+            for name in ["writer-a", "writer-b", "watcher"] {
+                let name = format!("{name}{place}");
+                let worker = Worker::new(node, &name, at.clone(), acknowledged.clone()).await?;
+                running.push(tokio::spawn(worker.run()));
+            }
+            scenes.push(scene);
+        }
+        Ok(Self { scenes, counted, running })
+    }
+
+    /// Waits until so many more commands are acknowledged.
+    async fn progress(&mut self, more: usize) -> anyhow::Result<()> {
+        let target = *self.counted.borrow_and_update() + more;
+        let reached = self.counted.wait_for(|count| *count >= target);
+        if tokio::time::timeout(Duration::from_secs(60), reached).await.is_ok_and(|r| r.is_ok()) {
+            return Ok(());
+        }
+        for worker in self.running.drain(..).filter(tokio::task::JoinHandle::is_finished) {
+            worker.await?.map(|_| ())?;
+        }
+        anyhow::bail!("{} of {target} acknowledged", *self.counted.borrow())
+    }
+
+    fn move_to(&self, place: usize, node: &TestServer) {
+        self.scenes[place].send_modify(|scene| scene.address.clone_from(&node.address));
+    }
+
+    /// Stops, and checks everything that was acknowledged and seen.
+    async fn finish(self, services: &Services, node: &TestServer) -> anyhow::Result<()> {
+        for scene in &self.scenes {
+            scene.send_modify(|scene| scene.stop = true);
+        }
+        let mut workers = Vec::new();
+        for worker in self.running {
+            workers.push(worker.await??);
+        }
+        eprintln!("{} commands acknowledged", *self.counted.borrow());
+        check(node, &mut workers).await?;
+        drop(workers);
+        services.verify().await
+    }
+}
+
+#[tokio::test]
+async fn killed_nodes_lose_and_double_nothing() -> anyhow::Result<()> {
+    let _alone = ALONE.lock().await;
+    let services = Services::start().await?;
+    let (mut first, second) = tokio::try_join!(services.node("n1"), services.node("n2"))?;
+    let mut load = Load::start(&[&first, &second]).await?;
+    for _ in 0..3 {
+        load.progress(200).await?;
+        first.kill().await?;
+        load.move_to(0, &second);
+        let killed = Instant::now();
+        load.progress(200).await?;
+        eprintln!("200 commands after {:?}", killed.elapsed());
+        first.restart().await?;
+        load.move_to(0, &first);
+    }
+    load.progress(200).await?;
+    load.finish(&services, &second).await
+}
+
+#[tokio::test]
+async fn a_zombie_does_no_harm() -> anyhow::Result<()> {
+    let _alone = ALONE.lock().await;
+    let services = Services::start().await?;
+    let (zombie, other) = tokio::try_join!(services.node("zombie"), services.node("other"))?;
+    // All clients are at the other node: the zombie only owns partitions.
+    let mut load = Load::start(&[&other]).await?;
+    load.progress(200).await?;
+    let pid = zombie.pid().context("it runs")?;
+    services.signal(pid, "STOP").await?;
+    tokio::time::sleep(SESSION_TIMEOUT + Duration::from_secs(2)).await;
+    load.progress(100).await?;
+    services.signal(pid, "CONT").await?;
+    load.progress(300).await?;
+    load.finish(&services, &other).await
+}
+
+#[tokio::test]
+async fn a_planned_end_hands_over_without_an_error() -> anyhow::Result<()> {
+    let _alone = ALONE.lock().await;
+    let services = Services::start().await?;
+    let (mut leaving, staying) = tokio::try_join!(services.node("n1"), services.node("n2"))?;
+    let mut ada = Client::connect(&staying, "ada").await?;
+    for n in 0..12 {
+        ada.command(&format!("room:{n}"), json!({"type": "createRoom", "title": "r"})).await?;
+    }
+    let longest = async {
+        let mut longest = Duration::ZERO;
+        let started = Instant::now();
+        while started.elapsed() < Duration::from_secs(6) {
+            for n in 0..12 {
+                let sent = Instant::now();
+                let post = json!({"type": "post", "text": "x"});
+                ada.command(&format!("room:{n}"), post).await?;
+                longest = longest.max(sent.elapsed());
+            }
+        }
+        anyhow::Ok(longest)
+    };
+    let end = async {
+        tokio::time::sleep(Duration::from_secs(1)).await;
+        leaving.terminate().await
+    };
+    let (longest, status) = tokio::try_join!(longest, end)?;
+    eprintln!("the longest pause of a handover: {longest:?}");
+    assert!(status.success());
+    services.verify().await
+}
+
+#[tokio::test]
+async fn a_broker_restart_is_waited_out() -> anyhow::Result<()> {
+    let _alone = ALONE.lock().await;
+    let services = Services::start().await?;
+    let node = services.node("n1").await?;
+    let mut load = Load::start(&[&node]).await?;
+    load.progress(200).await?;
+    services.signal(services.brokers[0], "STOP").await?;
+    tokio::time::sleep(Duration::from_secs(3)).await;
+    services.signal(services.brokers[0], "CONT").await?;
+    load.progress(300).await?;
+    load.finish(&services, &node).await
+}
+
+#[tokio::test]
+async fn a_bad_set_up_is_named_within_ten_seconds() -> anyhow::Result<()> {
+    let _alone = ALONE.lock().await;
+    let services = Services::start().await?;
+    let refused = async |name: &str, value: &str| -> anyhow::Result<String> {
+        let setup = Setup::default();
+        let mut variables = services.variables();
+        variables.retain(|(known, _)| known != name);
+        variables.push((name.to_owned(), value.to_owned()));
+        let mut command = tokio::process::Command::new(tests::server::program());
+        for (name, value) in setup.variables.into_iter().chain(variables) {
+            command.env(format!("SWITCHYARD__{name}"), value);
+        }
+        let run = command.args(["serve", "--listen", "127.0.0.1:0"]).kill_on_drop(true).output();
+        let output =
+            tokio::time::timeout(Duration::from_secs(10), run).await.context(name.to_owned())??;
+        anyhow::ensure!(output.status.code() == Some(1), "{name}={value}: {}", output.status);
+        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+    };
+    let said = refused("KAFKA__BROKERS", "127.0.0.1:1").await?;
+    assert!(said.contains("kafka.brokers"), "{said}");
+    let said = refused("KAFKA__PARTITIONS", "7").await?;
+    assert!(said.contains("board.commands") && said.contains("kafka.partitions"), "{said}");
+    let said = refused("KAFKA__PREFIX", "other.").await?;
+    assert!(said.contains("other.board.commands is missing"), "{said}");
+    let wrong = services.postgres.replace("switchyard:switchyard", "switchyard:wrong");
+    let said = refused("POSTGRES__URL", &wrong).await?;
+    assert!(said.contains("postgres.url") && said.contains("password"), "{said}");
+    let said = refused("POSTGRES__URL", "postgres://u:p@127.0.0.1:1/x").await?;
+    assert!(said.contains("postgres.url"), "{said}");
+    let said = refused("REDIS__URL", "nonsense").await?;
+    assert!(said.contains("redis.url"), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn without_redis_everything_but_signals_goes_on() -> anyhow::Result<()> {
+    let _alone = ALONE.lock().await;
+    let services = Services::start().await?;
+    let setup = Setup::default();
+    let node = services.node_with("n1", setup).await?;
+    let mut ada = Client::connect(&node, "ada").await?;
+    ada.command("room:1", json!({"type": "createRoom", "title": "r"})).await?;
+    let state = async || -> anyhow::Result<Value> {
+        let health: Value = reqwest::get(node.url("/health")).await?.json().await?;
+        Ok(json!([health["status"], health["services"]["signals"]["state"]]))
+    };
+    let until = async |wanted: Value| -> anyhow::Result<()> {
+        let started = Instant::now();
+        while state().await? != wanted {
+            anyhow::ensure!(started.elapsed() < Duration::from_secs(15), "{}", state().await?);
+            tokio::time::sleep(Duration::from_millis(100)).await;
+        }
+        Ok(())
+    };
+    until(json!(["healthy", "healthy"])).await?;
+    services.stop_redis().await?;
+    until(json!(["degraded", "degraded"])).await?;
+    ada.command("room:1", json!({"type": "post", "text": "still"})).await?;
+    services.start_redis().await?;
+    until(json!(["healthy", "healthy"])).await
+}
