@@ -1,6 +1,7 @@
 //! A real `switchyard serve` process on a port and in a data folder of its own.
 
 use std::{
+    io::Write as _,
     path::{Path, PathBuf},
     process::{Output, Stdio},
     time::{Duration, Instant},
@@ -245,7 +246,18 @@ async fn spawn(data: &Path, setup: &Setup, listen: &str) -> anyhow::Result<(Chil
         bail!("the node ended: {}", said.join("\n"))
     });
     let address = found.await.context("the node says no address")??;
-    // The pipe must be read to its end, or the node would block on a full one.
-    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    // The pipe must be read to its end, or the node would block on a full one. What nodes say is
+    // kept in the folder that SWITCHYARD_TEST_LOGS names, if it names one.
+    let mut kept = std::env::var_os("SWITCHYARD_TEST_LOGS").and_then(|folder| {
+        let name = format!("{}-{}.log", address.replace(':', "-"), child.id().unwrap_or(0));
+        std::fs::File::create(Path::new(&folder).join(name)).ok()
+    });
+    tokio::spawn(async move {
+        while let Ok(Some(line)) = lines.next_line().await {
+            if let Some(file) = &mut kept {
+                writeln!(file, "{line}").ok();
+            }
+        }
+    });
     Ok((child, address))
 }

@@ -135,9 +135,26 @@ pub enum Request {
     },
     /// The store is this far.
     Stored(Offset),
+    /// Answer this once the tail has read up to here: another node may have told more.
+    After(Offset, Box<Request>),
 }
 
 impl Request {
+    /// Which entity's state it is about, if it is.
+    fn key(&self) -> Option<&EntityKey> {
+        match self {
+            Self::View { key, .. } | Self::Check { key, .. } | Self::Subscribe { key, .. } => {
+                Some(key)
+            }
+            Self::Unsubscribe { .. }
+            | Self::Await { .. }
+            | Self::Recent { .. }
+            | Self::Loaded { .. }
+            | Self::Stored(_)
+            | Self::After(..) => None,
+        }
+    }
+
     /// Whether it needs the partition to be followed.
     fn wants_tail(&self) -> bool {
         match self {
@@ -146,7 +163,9 @@ impl Request {
             | Self::Subscribe { .. }
             | Self::Await { .. }
             | Self::Recent { .. } => true,
-            Self::Unsubscribe { .. } | Self::Loaded { .. } | Self::Stored(_) => false,
+            Self::Unsubscribe { .. } | Self::Loaded { .. } | Self::Stored(_) | Self::After(..) => {
+                false
+            }
         }
     }
 }
@@ -212,6 +231,7 @@ impl TailTask {
                     replica: Replica::new(self.kind, start, self.guards.clone()),
                     interest: HashMap::new(),
                     waiting: BTreeMap::new(),
+                    later: BTreeMap::new(),
                     loading: HashMap::new(),
                     views: HashMap::new(),
                 })
@@ -244,6 +264,7 @@ impl TailTask {
                 batch = records.next(), if tail.replica.ahead() < LARGEST_RING => {
                     let batch: Vec<Record> = batch.map_err(|error: LogError| error.to_string())?;
                     self.deliver(tail, &batch).await;
+                    self.serve_later(tail).await;
                 }
                 request = requests.recv() => match request {
                     Some(request) => self.answer(tail, request).await,
@@ -337,7 +358,57 @@ impl TailTask {
             }
             Request::Loaded { key, result } => self.loaded(tail, key, result).await,
             Request::Stored(offset) => tail.replica.stored(offset),
+            Request::After(offset, request) => {
+                tail.later.entry(offset).or_default().push(*request);
+                self.serve_later(tail).await;
+            }
         }
+    }
+
+    /// Serves what has waited for what the tail has read by now.
+    async fn serve_later(&self, tail: &mut Tail) {
+        let position = tail.replica.position().offset;
+        while let Some(entry) = tail.later.first_entry().filter(|entry| *entry.key() <= position) {
+            for request in entry.remove() {
+                match request.key() {
+                    // Forgotten meanwhile: loaded again.
+                    Some(key) if tail.replica.get(key).is_none() => self.look(tail, request).await,
+                    Some(_) | None => self.serve(tail, request).await,
+                }
+            }
+        }
+    }
+
+    /// Whether the request asks for more than is held, so that the log must be asked whether there
+    /// is more: another node may have answered with it already.
+    fn is_behind(tail: &Tail, request: &Request) -> bool {
+        let held = |key: &EntityKey| tail.replica.get(key).map_or(0, |entity| entity.seq);
+        match request {
+            Request::View { key, .. } | Request::Check { key, .. } => held(key) == 0,
+            Request::Subscribe { key, to } => held(key) < to.since.unwrap_or(0).max(1),
+            Request::Unsubscribe { .. }
+            | Request::Await { .. }
+            | Request::Recent { .. }
+            | Request::Loaded { .. }
+            | Request::Stored(_)
+            | Request::After(..) => false,
+        }
+    }
+
+    /// Answers a request about an entity that is held, after the tail has caught up if it may be
+    /// behind.
+    async fn serve_level(&self, tail: &mut Tail, request: Request) {
+        if !Self::is_behind(tail, &request) {
+            return self.serve(tail, request).await;
+        }
+        let (log, of, to_self) = (self.ports.log.clone(), self.of.clone(), self.to_self.clone());
+        tokio::spawn(async move {
+            // If the log cannot say, the answer is what is known here.
+            let end = log.bounds(&of).await.map_or(0, |bounds| bounds.end);
+            if let Some(tail) = to_self.upgrade() {
+                tail.send(Request::After(end, Box::new(request))).await.ok();
+            }
+        });
     }
 
     /// The outcome of the command at an offset, if it is among the entity's latest in the store.
@@ -366,15 +437,9 @@ impl TailTask {
 
     /// Answers a request about an entity's state, now or once it is loaded.
     async fn look(&self, tail: &mut Tail, request: Request) {
-        let (Request::View { key, .. }
-        | Request::Check { key, .. }
-        | Request::Subscribe { key, .. }) = &request
-        else {
-            return;
-        };
-        let key = key.clone();
+        let Some(key) = request.key().cloned() else { return };
         if tail.replica.get(&key).is_some() {
-            self.serve(tail, request).await;
+            self.serve_level(tail, request).await;
             return;
         }
         let waiting = tail.loading.entry(key.clone()).or_default();
@@ -423,7 +488,7 @@ impl TailTask {
                 tail.forget_lately_read();
                 tail.replica.install(entity);
                 for request in waiting {
-                    self.serve(tail, request).await;
+                    self.serve_level(tail, request).await;
                 }
             }
             Err(problem) => {
@@ -444,7 +509,8 @@ impl TailTask {
             | Request::Await { .. }
             | Request::Recent { .. }
             | Request::Loaded { .. }
-            | Request::Stored(_) => {}
+            | Request::Stored(_)
+            | Request::After(..) => {}
         }
     }
 
@@ -475,7 +541,8 @@ impl TailTask {
             | Request::Await { .. }
             | Request::Recent { .. }
             | Request::Loaded { .. }
-            | Request::Stored(_) => {}
+            | Request::Stored(_)
+            | Request::After(..) => {}
         }
     }
 }
@@ -514,6 +581,8 @@ struct Tail {
     interest: HashMap<EntityKey, Vec<u32>>,
     /// Who waits for the command at an offset.
     waiting: BTreeMap<Offset, Vec<ReplyTo>>,
+    /// Who waits for the tail to have read up to an offset.
+    later: BTreeMap<Offset, Vec<Request>>,
     /// Who waits for the store.
     loading: HashMap<EntityKey, Vec<Request>>,
     /// The last JSON of an entity's state: many who join at once share it.
@@ -525,6 +594,7 @@ impl Tail {
     fn is_abandoned(&self) -> bool {
         self.interest.is_empty()
             && self.waiting.is_empty()
+            && self.later.is_empty()
             && self.loading.is_empty()
             && self.cared_at.elapsed() > ABANDONED_AFTER
     }

@@ -18,7 +18,7 @@ use rdkafka::{
     message::{BorrowedMessage, Headers as _},
 };
 use schemas::Offset;
-use tokio::sync::mpsc::{self, error::TrySendError};
+use tokio::sync::mpsc;
 
 use super::{KafkaSettings, unavailable};
 
@@ -130,6 +130,8 @@ struct Sink {
     /// The next offset; earlier ones were handed on before.
     next: Offset,
     waiting: Vec<Record>,
+    /// What ends the reader behind what waits.
+    gap: Option<LogError>,
     is_paused: bool,
 }
 
@@ -163,7 +165,8 @@ impl Polling {
             return;
         }
         let partition = of.partition;
-        let sink = Sink { of, sender, next: from, waiting: Vec::new(), is_paused: false };
+        let sink =
+            Sink { of, sender, next: from, waiting: Vec::new(), gap: None, is_paused: false };
         self.sinks.entry(name).or_default().insert(partition, sink);
     }
 
@@ -181,6 +184,17 @@ impl Polling {
                     if let Some(sink) = sink
                         && message.offset() >= sink.next
                     {
+                        // Nothing is compacted and no transaction writes here.
+                        if message.offset() > sink.next && sink.gap.is_none() {
+                            let at = format!("{}/{}", sink.of, sink.next);
+                            let reason = format!("the next record is {}", message.offset());
+                            sink.gap = Some(LogError::Damaged { at, reason });
+                        }
+                        if sink.gap.is_some() {
+                            let place = (message.topic().to_owned(), message.partition());
+                            self.touched.insert(place);
+                            continue;
+                        }
                         sink.next = message.offset() + 1;
                         sink.waiting.push(record_of(&message));
                         if sink.waiting.len() == 1 {
@@ -202,19 +216,21 @@ impl Polling {
         touched.retain(|(name, partition)| {
             let sink = sinks.get_mut(name).and_then(|sinks| sinks.get_mut(partition));
             let Some(sink) = sink else { return false };
+            let Ok(room) = sink.sender.try_reserve() else {
+                set_paused(consumer, sink, name, true);
+                // A reader that is gone is found by `close_abandoned`.
+                return !sink.sender.is_closed();
+            };
             let batch = std::mem::take(&mut sink.waiting);
-            match sink.sender.try_send(Ok(batch)) {
-                Ok(()) => {
-                    set_paused(consumer, sink, name, false);
-                    false
+            match &sink.gap {
+                Some(gap) if batch.is_empty() => {
+                    room.send(Err(gap.clone()));
+                    return false;
                 }
-                Err(TrySendError::Full(batch)) => {
-                    sink.waiting = batch.unwrap_or_default();
-                    set_paused(consumer, sink, name, true);
-                    true
-                }
-                Err(TrySendError::Closed(_)) => false,
+                Some(_) | None => room.send(Ok(batch)),
             }
+            set_paused(consumer, sink, name, false);
+            sink.gap.is_some()
         });
     }
 
@@ -225,6 +241,8 @@ impl Polling {
                 if !sink.sender.is_closed() {
                     return true;
                 }
+                // librdkafka would remember it, and the partition's next reader would read nothing.
+                set_paused(consumer, sink, name, false);
                 let mut list = TopicPartitionList::with_capacity(1);
                 list.add_partition(name, *partition);
                 if let Err(error) = consumer.incremental_unassign(&list) {

@@ -164,8 +164,13 @@ impl Store for PostgresStore {
     }
 
     async fn commit(&self, write: StoreWrite) -> Result<(), StoreError> {
-        let found: Option<Checkpoint> =
-            write::commit(&self.pool, &write).await.map_err(unavailable)?;
+        // In a task of its own: a projector that is dropped must not leave a transaction open on
+        // a connection that goes back to the pool, where the next reader would see its past.
+        let pool = self.pool.clone();
+        let commit = tokio::spawn(async move { write::commit(&pool, &write).await });
+        let ended =
+            |error: tokio::task::JoinError| StoreError::Unavailable(error.to_string().into());
+        let found: Option<Checkpoint> = commit.await.map_err(ended)?.map_err(unavailable)?;
         found.map_or(Ok(()), |found| Err(StoreError::Stale { found }))
     }
 

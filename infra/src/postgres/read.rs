@@ -10,53 +10,59 @@ use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 use super::unavailable;
 use crate::crc::crc;
 
-/// Reads checkpoint, snapshot and journal as of one moment.
-const ONE_MOMENT: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
-
 type JournalTuple = (i64, i64, i64, i64, i64, Vec<u8>);
+
+/// Checkpoint (0), snapshot (1) and journal rows (2) of one moment. One statement sees one moment
+/// of the database, and unlike a transaction it leaves nothing open when its reader is dropped.
+const LOAD: &str = r#"
+WITH c AS (SELECT * FROM checkpoints WHERE kind = $2 AND partition = $3),
+     e AS (SELECT id FROM entities WHERE key = $1),
+     s AS (SELECT snapshots.* FROM snapshots JOIN e ON snapshots.entity = e.id)
+SELECT 0 AS what, "offset" AS at_offset, last_command_offset AS seq, epoch AS more,
+       0::int8 AS at, 0::int8 AS crc, NULL::bytea AS value FROM c
+UNION ALL
+SELECT 1, "offset", seq, NULL, 0, crc, value FROM s
+UNION ALL
+SELECT 2, j."offset", j.last_seq, j.changes, j.at, j.crc, j.value FROM journal j
+JOIN e ON j.entity = e.id
+WHERE j.last_seq >= coalesce((SELECT seq FROM s), 0)
+  AND j."offset" > coalesce((SELECT "offset" FROM s), -1)
+ORDER BY what, seq, at_offset"#;
+
+type LoadTuple = (i32, i64, i64, Option<i64>, i64, i64, Option<Vec<u8>>);
 
 pub(super) async fn load(
     pool: &PgPool,
     key: &EntityKey,
     partition: i32,
 ) -> Result<Loaded, StoreError> {
-    let mut transaction = pool.begin_with(ONE_MOMENT).await.map_err(unavailable)?;
-    let checkpoint =
-        checkpoint(&mut transaction, key.entity.kind(), partition).await.map_err(unavailable)?;
-    let found: Option<(i64, Option<i64>, Option<i64>, Option<i64>, Option<Vec<u8>>)> =
-        sqlx::query_as(
-            r#"SELECT e.id, s."offset", s.seq, s.crc, s.value FROM entities e
-               LEFT JOIN snapshots s ON s.entity = e.id WHERE e.key = $1"#,
-        )
+    let rows: Vec<LoadTuple> = sqlx::query_as(LOAD)
         .bind(key.to_string())
-        .fetch_optional(&mut *transaction)
+        .bind(key.entity.kind().as_str())
+        .bind(partition)
+        .fetch_all(pool)
         .await
         .map_err(unavailable)?;
-    let Some((id, offset, seq, sum, value)) = found else {
-        transaction.rollback().await.map_err(unavailable)?;
-        return Ok(Loaded { snapshot: None, journal: Vec::new(), checkpoint });
-    };
-    let snapshot = match (offset, seq, sum, value) {
-        (Some(offset), Some(seq), Some(sum), Some(value)) => {
-            check(&value, sum, || format!("the snapshot of {key} in PostgreSQL"))?;
-            Some(SnapshotRow { key: key.clone(), offset, seq, value: value.into() })
+    let mut loaded = Loaded { snapshot: None, journal: Vec::new(), checkpoint: Checkpoint::START };
+    for (what, offset, seq, more, at, sum, value) in rows {
+        match (what, value) {
+            (0, _) => {
+                let (epoch, last_command_offset) = (more, seq);
+                loaded.checkpoint = Checkpoint { epoch, offset, last_command_offset };
+            }
+            (1, Some(value)) => {
+                check(&value, sum, || format!("the snapshot of {key} in PostgreSQL"))?;
+                let snapshot = SnapshotRow { key: key.clone(), offset, seq, value: value.into() };
+                loaded.snapshot = Some(snapshot);
+            }
+            (_journal, Some(value)) => {
+                let changes = more.unwrap_or(0);
+                loaded.journal.push(journal_row(key, (offset, seq, changes, at, sum, value))?);
+            }
+            (_, None) => {}
         }
-        _none => None,
-    };
-    let (seq, offset) = snapshot.as_ref().map_or((0, -1), |row| (row.seq, row.offset));
-    let rows: Vec<JournalTuple> = sqlx::query_as(
-        r#"SELECT "offset", last_seq, changes, at, crc, value FROM journal
-           WHERE entity = $1 AND last_seq >= $2 AND "offset" > $3 ORDER BY last_seq, "offset""#,
-    )
-    .bind(id)
-    .bind(seq)
-    .bind(offset)
-    .fetch_all(&mut *transaction)
-    .await
-    .map_err(unavailable)?;
-    transaction.rollback().await.map_err(unavailable)?;
-    let journal: Result<_, _> = rows.into_iter().map(|row| journal_row(key, row)).collect();
-    Ok(Loaded { snapshot, journal: journal?, checkpoint })
+    }
+    Ok(loaded)
 }
 
 fn check(value: &[u8], sum: i64, at: impl Fn() -> String) -> Result<(), StoreError> {
@@ -164,16 +170,28 @@ pub(super) async fn partition(
     kind: Kind,
     partition: i32,
 ) -> Result<PartitionState, StoreError> {
-    let mut transaction = pool.begin_with(ONE_MOMENT).await.map_err(unavailable)?;
-    let checkpoint = checkpoint(&mut transaction, kind, partition).await.map_err(unavailable)?;
-    let rows: Vec<(String, i64)> =
-        sqlx::query_as("SELECT key, at FROM timers WHERE kind = $1 AND partition = $2")
-            .bind(kind.as_str())
-            .bind(partition)
-            .fetch_all(&mut *transaction)
-            .await
-            .map_err(unavailable)?;
-    transaction.rollback().await.map_err(unavailable)?;
-    let timer = |(key, at): (String, i64)| Some((key.parse().ok()?, Timestamp::from_millis(at)));
-    Ok(PartitionState { checkpoint, timers: rows.into_iter().filter_map(timer).collect() })
+    let rows: Vec<(Option<String>, i64, Option<i64>, i64)> = sqlx::query_as(
+        r#"SELECT NULL AS key, "offset" AS at, epoch, last_command_offset FROM checkpoints
+           WHERE kind = $1 AND partition = $2
+           UNION ALL
+           SELECT key, at, NULL, 0 FROM timers WHERE kind = $1 AND partition = $2"#,
+    )
+    .bind(kind.as_str())
+    .bind(partition)
+    .fetch_all(pool)
+    .await
+    .map_err(unavailable)?;
+    let mut state = PartitionState { checkpoint: Checkpoint::START, timers: Vec::new() };
+    for (key, at, epoch, last_command_offset) in rows {
+        match key {
+            None => {
+                state.checkpoint = Checkpoint { epoch, offset: at, last_command_offset };
+            }
+            Some(key) => {
+                let key = key.parse().ok();
+                state.timers.extend(key.map(|key| (key, Timestamp::from_millis(at))));
+            }
+        }
+    }
+    Ok(state)
 }
