@@ -14,7 +14,7 @@ use rdkafka::{
 use super::{KafkaSettings, MOST_BYTES};
 
 /// The brokers must answer within this, so that a wrong address is named soon.
-const ANSWER_WITHIN: Duration = Duration::from_secs(8);
+const ANSWER_WITHIN: Duration = Duration::from_secs(6);
 /// Commands, dead letters and public changes are kept so long; outcomes for ever.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 

@@ -22,7 +22,7 @@ use sqlx::{
 use self::replica::Replica;
 
 /// A connection must be had within this.
-const CONNECT_WITHIN: Duration = Duration::from_secs(8);
+const CONNECT_WITHIN: Duration = Duration::from_secs(6);
 /// Statements that take longer are logged.
 const SLOW: Duration = Duration::from_millis(500);
 /// A statement that takes longer is given up by the server.
@@ -116,6 +116,8 @@ impl PostgresStore {
     pub async fn open(settings: &PostgresSettings, partitions: i32) -> Result<Self, PostgresError> {
         let pool = pool("postgres.url", &settings.url, settings.connections)?;
         let unreachable = |source| PostgresError::Unreachable { key: "postgres.url", source };
+        // A pool would try again and in the end say only that it took too long.
+        drop(pool.connect_options().connect().await.map_err(unreachable)?);
         let (release, text): (i32, String) = sqlx::query_as(
             "SELECT current_setting('server_version_num')::int, current_setting('server_version')",
         )
