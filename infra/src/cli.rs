@@ -16,10 +16,11 @@ use gateway::config::Profile;
 use infra::{
     clock::SystemClock,
     config::{NodeRole, Overrides, Settings},
+    dlq::{self, DeadLetter, Resolution},
     inspect::{self, Until},
     kafka::{self, KafkaLog},
     postgres::PostgresStore,
-    serve::Server,
+    serve::{self, Server},
     sqlite::{DataFolder, SqliteLog, SqliteStore},
     telemetry, verify,
 };
@@ -48,6 +49,9 @@ enum Command {
     Export(Export),
     /// Make the topics on Kafka, or check them.
     Topics(Topics),
+    /// Look at records that could not be understood; retry or drop them. The embedded log must not
+    /// be served meanwhile to retry or drop.
+    Dlq(Dlq),
     /// Print the documents that describe the interfaces.
     Schema {
         /// Which.
@@ -108,6 +112,41 @@ impl From<ProfileName> for Profile {
             ProfileName::Production => Self::Production,
         }
     }
+}
+
+#[derive(Debug, Args)]
+struct Dlq {
+    #[command(subcommand)]
+    action: DlqAction,
+}
+
+#[derive(Debug, Subcommand)]
+enum DlqAction {
+    /// One line for each letter.
+    List(Place),
+    /// A letter with its headers and bytes.
+    Show {
+        /// Which.
+        id: i64,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Append letters again where they came from.
+    Retry {
+        /// Which.
+        #[arg(required = true)]
+        ids: Vec<i64>,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Mark letters as not wanted.
+    Drop {
+        /// Which.
+        #[arg(required = true)]
+        ids: Vec<i64>,
+        #[command(flatten)]
+        place: Place,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -225,8 +264,34 @@ pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
             print_lines(&lines)
         }
         Command::Topics(arguments) => block_on(topics(arguments)),
+        Command::Dlq(Dlq { action }) => block_on(dead_letters(action)),
         Command::Schema { document } => print_document(document),
     }
+}
+
+async fn dead_letters(action: DlqAction) -> anyhow::Result<ExitCode> {
+    match action {
+        DlqAction::List(place) => {
+            let letters = dlq::list(&*look(&place).await?.log).await?;
+            print_lines(&letters.iter().map(DeadLetter::line).collect::<Vec<_>>())
+        }
+        DlqAction::Show { id, place } => {
+            let letter = dlq::find(&*look(&place).await?.log, id).await?;
+            print_lines(&[serde_json::to_string_pretty(&letter.describe())?])
+        }
+        DlqAction::Retry { ids, place } => resolve(&place, &ids, Resolution::Retried).await,
+        DlqAction::Drop { ids, place } => resolve(&place, &ids, Resolution::Dropped).await,
+    }
+}
+
+async fn resolve(place: &Place, ids: &[i64], how: Resolution) -> anyhow::Result<ExitCode> {
+    let settings = settings(place, Overrides::default())?;
+    let (ports, kept) = serve::open(&settings).await?;
+    for id in ids {
+        dlq::resolve(&*ports.log, *id, how).await?;
+    }
+    kept.close().await;
+    Ok(ExitCode::SUCCESS)
 }
 
 async fn topics(arguments: Topics) -> anyhow::Result<ExitCode> {

@@ -3,6 +3,7 @@
 pub mod clock;
 pub mod config;
 mod crc;
+pub mod dlq;
 pub mod inspect;
 pub mod kafka;
 pub mod postgres;

@@ -52,11 +52,29 @@ pub enum ServeError {
 }
 
 /// What must be tidied up at the end.
-enum Kept {
+pub enum Kept {
     /// Log and store within this process.
-    Embedded { log: Arc<SqliteLog>, store: Arc<SqliteStore> },
+    Embedded {
+        /// The log.
+        log: Arc<SqliteLog>,
+        /// The store.
+        store: Arc<SqliteStore>,
+    },
     /// Elsewhere.
     Shared,
+}
+
+impl Kept {
+    /// Tidies up.
+    pub async fn close(self) {
+        match self {
+            Self::Embedded { log, store } => {
+                log.close().await;
+                store.close().await;
+            }
+            Self::Shared => {}
+        }
+    }
 }
 
 /// A running node.
@@ -66,7 +84,11 @@ pub struct Server {
     kept: Kept,
 }
 
-async fn open(settings: &Settings) -> Result<(Ports, Kept), ServeError> {
+/// Opens log and store, for writing.
+///
+/// # Errors
+/// If one of them cannot be used.
+pub async fn open(settings: &Settings) -> Result<(Ports, Kept), ServeError> {
     let clock = Arc::new(SystemClock);
     if let (Some(kafka), Some(postgres)) = (settings.kafka(), settings.postgres()) {
         let partitions = kafka.partitions;
@@ -120,7 +142,10 @@ impl Server {
             NodeRole::Actors => Some(Role::Actors),
             NodeRole::Projector => Some(Role::Projector),
         };
-        let roles: Vec<_> = settings.roles.iter().filter_map(role).collect();
+        let mut roles: Vec<_> = settings.roles.iter().filter_map(role).collect();
+        if matches!(kept, Kept::Shared) {
+            roles.push(Role::Publisher);
+        }
         config.serves_clients = settings.roles.contains(&NodeRole::Gateway);
         let threads = settings.actors.threads;
         let node = Node::start(ports.clone(), owners, partners, threads, roles).await?;
@@ -143,12 +168,10 @@ impl Server {
     /// asked meanwhile is still answered.
     pub async fn stop(self) {
         let Self { gateway, node, kept } = self;
-        match kept {
-            Kept::Embedded { log, store } => {
+        match &kept {
+            Kept::Embedded { .. } => {
                 gateway.drain(DRAIN_WITHIN).await;
                 node.shut_down().await;
-                log.close().await;
-                store.close().await;
             }
             Kept::Shared => {
                 gateway.announce_end();
@@ -156,5 +179,6 @@ impl Server {
                 gateway.drain(DRAIN_WITHIN).await;
             }
         }
+        kept.close().await;
     }
 }

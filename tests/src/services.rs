@@ -2,12 +2,13 @@
 
 use std::{
     path::{Path, PathBuf},
+    process::Stdio,
     time::Duration,
 };
 
 use anyhow::{Context as _, ensure};
 use tempfile::TempDir;
-use tokio::process::Command;
+use tokio::{io::AsyncWriteExt as _, process::Command};
 
 use crate::server::{Setup, TestServer, program};
 
@@ -140,6 +141,28 @@ impl Services {
     pub async fn signal(&self, pid: u32, signal: &str) -> anyhow::Result<()> {
         let status = Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status();
         ensure!(status.await?.success(), "kill -{signal} {pid}");
+        Ok(())
+    }
+
+    /// Appends records to a topic with the Java client and its default partitioner.
+    ///
+    /// # Errors
+    /// If the client cannot be run or refuses.
+    pub async fn produce_from_java(
+        &self,
+        topic: &str,
+        records: &[(&str, String)],
+    ) -> anyhow::Result<()> {
+        let mut command = Command::new(script("kafka"));
+        command.args(["produce", &self.kafka, topic]).stdin(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn()?;
+        let mut input = child.stdin.take().context("stdin is piped")?;
+        for (key, value) in records {
+            input.write_all(format!("{key}|{value}\n").as_bytes()).await?;
+        }
+        drop(input);
+        let status = tokio::time::timeout(START_WITHIN, child.wait()).await.context("java")??;
+        ensure!(status.success(), "the Java client ends with {status}");
         Ok(())
     }
 

@@ -16,6 +16,9 @@ use tokio::time::sleep;
 use super::{partition::Ports, partitioner::partition_of};
 use crate::ports::{LogError, NewRecord, Record, StoreError, StoreWrite, Topic, TopicPartition};
 
+/// The header by which a record that is retried from `dlq` names its letter, as `dlq/<offset>`:
+/// its command id follows from that, so that retrying twice has no second effect.
+pub const RETRY_HEADER: &str = "switchyard-retry";
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -112,7 +115,7 @@ enum ForwardError {
 
 async fn run(partner: &Partner, partition: i32, ports: &Ports) -> Result<(), ForwardError> {
     let of = TopicPartition::new(Topic::Partner(partner.name.clone()), partition);
-    let place = checkpoint_key(&of);
+    let place = checkpoint_place(&of.to_string());
     let mut checkpoint = ports.store.partition(Kind::Board, place).await?.checkpoint;
     let mut tail = ports.log.tail(&of, checkpoint.offset).await?;
     loop {
@@ -144,10 +147,18 @@ async fn run(partner: &Partner, partition: i32, ports: &Ports) -> Result<(), For
     }
 }
 
-/// Forwarders keep their places among the checkpoints, under negative partition numbers that
-/// follow from the partner's name and the partition.
-fn checkpoint_key(of: &TopicPartition) -> i32 {
-    -1 - partition_of(of.to_string().as_bytes(), i32::MAX)
+/// Forwarders and publishers keep their places among the checkpoints, under negative partition
+/// numbers that follow from what they read.
+pub(super) fn checkpoint_place(name: &str) -> i32 {
+    -1 - partition_of(name.as_bytes(), i32::MAX)
+}
+
+/// The letter that a record is retried from, if it is.
+fn retried(record: &Record) -> Option<String> {
+    let (_, letter) = record.headers.iter().find(|(name, _)| name == RETRY_HEADER)?;
+    let letter = std::str::from_utf8(letter).ok()?;
+    letter.strip_prefix("dlq/")?.parse::<schemas::Offset>().ok()?;
+    Some(letter.to_owned())
 }
 
 fn move_record(
@@ -160,7 +171,7 @@ fn move_record(
     let (reason, encoded) = match read {
         Err(rejection) => (rejection.reason, None),
         Ok((entity, read)) => {
-            let place = format!("{of}/{}", record.offset);
+            let place = retried(record).unwrap_or_else(|| format!("{of}/{}", record.offset));
             let command = Command {
                 key: EntityKey::new(partner.tenant.clone(), entity),
                 id: read.command_id.unwrap_or_else(|| CommandId::derived(&place)),

@@ -13,6 +13,7 @@ pub mod partition;
 pub mod partitioner;
 pub mod projection;
 pub mod projector;
+pub mod publisher;
 pub mod reader;
 pub mod replica;
 pub mod ring;

@@ -19,6 +19,7 @@ use super::{
         Abandon, GetStatus, OwnerSettings, PartitionActor, PartitionStatus, Ports, Release,
     },
     projection::project,
+    publisher::publish,
 };
 use crate::ports::{Claim, Claims, Group, LogError, Topic, TopicPartition};
 
@@ -32,6 +33,8 @@ pub enum Role {
     Actors,
     /// Writes journal and snapshots.
     Projector,
+    /// Writes the public changes; a projector of a cluster does.
+    Publisher,
 }
 
 type Owners = HashMap<TopicPartition, Addr<PartitionActor>>;
@@ -89,9 +92,18 @@ impl Node {
         if roles.contains(&Role::Projector) {
             let claims = ports.log.claims(Group::Projectors).await?;
             let guards = settings.guards.clone();
+            let publishes = roles.contains(&Role::Publisher);
             let projecting = move |place: &TopicPartition| -> BoxFuture<'static, ()> {
                 let Topic::Outcomes(kind) = place.topic else { return idle() };
-                Box::pin(project(kind, place.partition, ports.clone(), guards.clone()))
+                let partition = place.partition;
+                let project = project(kind, partition, ports.clone(), guards.clone());
+                if !publishes {
+                    return Box::pin(project);
+                }
+                let publish = publish(kind, partition, ports.clone(), guards.clone());
+                Box::pin(async move {
+                    tokio::join!(project, publish);
+                })
             };
             members.push(tokio::spawn(follow(claims, Tasks::new(projecting), stopped)));
         }

@@ -11,7 +11,10 @@ use actix_web::{
     http::{StatusCode, header},
     web,
 };
-use actors::ports::{NewRecord, Topic, TopicPartition};
+use actors::{
+    ports::{NewRecord, Topic, TopicPartition},
+    runtime::partitioner::partition_of,
+};
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use hmac::{Hmac, Mac as _};
@@ -117,16 +120,21 @@ async fn produce(
             let field = format!("records[{place}].partition");
             return Err(Rejection::field(field, format!("must be 0 to {}", partitions - 1)).into());
         }
-        records.push(to_record(record, embedded, place)?);
+        let given = record.partition;
+        let record = to_record(record, embedded, place)?;
+        let partition = given.unwrap_or_else(|| partition_of(&record.key, partitions));
+        records.push((partition, record));
     }
-    for record in records {
-        let to = TopicPartition::new(topic.clone(), 0);
-        appends.push(app.hub().ports().log.append(&to, record));
+    for (partition, record) in records {
+        let to = TopicPartition::new(topic.clone(), partition);
+        appends.push((partition, app.hub().ports().log.append(&to, record)));
     }
     let mut offsets = Vec::with_capacity(appends.len());
-    for append in appends {
+    for (partition, append) in appends {
         offsets.push(match append.await {
-            Ok(offset) => value!({"partition": 0, "offset": offset, "error_code": null, "error": null}),
+            Ok(offset) => {
+                value!({"partition": partition, "offset": offset, "error_code": null, "error": null})
+            }
             Err(error) => {
                 let problem = log_problem(error);
                 value!({"partition": null, "offset": null, "error_code": 50003, "error": problem.detail})

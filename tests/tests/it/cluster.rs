@@ -1,13 +1,20 @@
 //! Several nodes on a real Kafka, PostgreSQL and Redis.
 
-use std::time::{Duration, Instant};
+use std::{
+    collections::BTreeMap,
+    time::{Duration, Instant},
+};
 
 use anyhow::Context as _;
+use rdkafka::{
+    ClientConfig, Message as _, Offset, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer as _},
+};
 use serde_json::{Value, json};
 use tests::{
     client::{Client, Http},
     server::{Setup, TestServer},
-    services::{SESSION_TIMEOUT, Services},
+    services::{PARTITIONS, SESSION_TIMEOUT, Services},
 };
 use tokio::sync::{Mutex, watch};
 
@@ -274,4 +281,88 @@ async fn without_redis_everything_but_signals_goes_on() -> anyhow::Result<()> {
     ada.command("room:1", json!({"type": "post", "text": "still"})).await?;
     services.start_redis().await?;
     until(json!(["healthy", "healthy"])).await
+}
+
+#[tokio::test]
+async fn a_java_client_moves_a_card_and_its_broken_record_is_in_dlq() -> anyhow::Result<()> {
+    let _alone = ALONE.lock().await;
+    let services = Services::start().await?;
+    let node = services.node("n1").await?;
+    let mut ada = Client::connect(&node, "ada").await?;
+    ada.command("board:1", json!({"type": "createBoard", "title": "b"})).await?;
+    ada.command("board:1", json!({"type": "addTask", "task": "t", "title": "t"})).await?;
+    ada.call("join", json!({"entity": "board:1"})).await?;
+    let moving = json!({"body": {"type": "moveTask", "task": "t", "column": "done"}}).to_string();
+    let broken = json!({"body": {"type": "fly"}}).to_string();
+    let records = [("board:1", broken), ("board:1", moving)];
+    services.produce_from_java("switchyard.partner.demo", &records).await?;
+    let moved = ada.change("board:1").await?;
+    assert_eq!((&moved["type"], &moved["by"]), (&json!("taskMoved"), &json!("partner:demo")));
+    let listed = services.run(&["dlq", "list"]).await?;
+    let listed = String::from_utf8(listed.stdout)?;
+    assert!(listed.lines().count() == 1 && listed.contains("partner.demo/"), "{listed}");
+    assert!(listed.contains("fly"), "{listed}");
+    services.verify().await
+}
+
+/// What stands in `changes`: the value of each record, by key, in the order of the log.
+fn published(services: &Services, wanted: usize) -> anyhow::Result<BTreeMap<String, Vec<Value>>> {
+    let consumer: BaseConsumer = ClientConfig::new()
+        .set("bootstrap.servers", &services.kafka)
+        .set("group.id", "a partner")
+        .set("enable.auto.commit", "false")
+        .create()?;
+    let mut all = TopicPartitionList::new();
+    for partition in 0..PARTITIONS {
+        all.add_partition_offset("switchyard.changes", partition, Offset::Beginning)?;
+    }
+    consumer.assign(&all)?;
+    let mut found: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    let started = Instant::now();
+    while found.values().map(Vec::len).sum::<usize>() < wanted {
+        anyhow::ensure!(started.elapsed() < Duration::from_secs(20), "only {found:?}");
+        let Some(record) = consumer.poll(Duration::from_millis(100)) else { continue };
+        let record = record?;
+        let key = std::str::from_utf8(record.key().context("a key")?)?.to_owned();
+        let value = serde_json::from_slice(record.payload().context("a value")?)?;
+        found.entry(key).or_default().push(value);
+    }
+    Ok(found)
+}
+
+#[tokio::test]
+async fn partners_read_every_change_as_everybody_sees_it() -> anyhow::Result<()> {
+    let _alone = ALONE.lock().await;
+    let services = Services::start().await?;
+    let mut node = services.node("n1").await?;
+    let mut ada = Client::connect(&node, "ada").await?;
+    let mut expected: BTreeMap<String, Vec<Value>> = BTreeMap::new();
+    for n in 0..4 {
+        let room = format!("room:{n}");
+        let created = ada.command(&room, json!({"type": "createRoom", "title": "r"})).await?;
+        let changes = expected.entry(format!("main/{room}")).or_default();
+        changes.extend(created["changes"].as_array().context("changes")?.iter().cloned());
+        for text in ["a", "b", "c"] {
+            let answer = ada.command(&room, json!({"type": "post", "text": text})).await?;
+            changes.push(answer["changes"][0].clone());
+        }
+        if n == 1 {
+            node.kill().await?;
+            node.restart().await?;
+            ada = Client::connect(&node, "ada").await?;
+        }
+    }
+    let mut found = published(&services, 16)?;
+    for changes in found.values_mut() {
+        // As readers are told: what is not above the highest seq was there before.
+        let mut seen = 0;
+        changes.retain(|change| {
+            let seq = change["seq"].as_i64().unwrap_or(0);
+            let is_new = seq > seen;
+            seen = seen.max(seq);
+            is_new
+        });
+    }
+    assert_eq!(found, expected);
+    Ok(())
 }

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use sha2::Sha256;
 use tests::{
     client::{Client, Http},
-    server::TestServer,
+    server::{Setup, TestServer, run},
 };
 use uuid::Uuid;
 
@@ -323,4 +323,64 @@ async fn a_mute_ends_by_itself() -> anyhow::Result<()> {
     assert!(unmuted["at"].as_str() >= Some(until.as_str()), "not before {until}: {unmuted}");
     bob.call("command", post).await?;
     Ok(())
+}
+
+/// What `switchyard dlq …` prints on a node's data; the node must not run to retry or drop.
+async fn dlq(data: &std::path::Path, arguments: &[&str]) -> anyhow::Result<String> {
+    let arguments: Vec<_> = ["dlq"].iter().chain(arguments).copied().collect();
+    let output = run(data, &arguments).await?;
+    let said = String::from_utf8_lossy(&output.stderr);
+    ensure!(output.status.success(), "{arguments:?}: {said}");
+    Ok(String::from_utf8(output.stdout)?)
+}
+
+#[tokio::test]
+async fn a_dead_letter_is_retried_once_what_was_wrong_is_mended() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let config = folder.path().join("narrow.toml");
+    let narrow = "[partners.demo]\ntenant = \"main\"\nkey = \"demo\"\ncommands = [\"addTask\"]\n";
+    std::fs::write(&config, narrow)?;
+    let data = folder.path().join("data");
+    let setup = Setup::default().argument("--config").argument(config.to_str().context("a path")?);
+    let mut server = TestServer::start_in(&data, setup).await?;
+    let mut ada = board(&server).await?;
+    produce(
+        &server,
+        JSON,
+        json!([
+            {"key": "board:1", "value": move_to("b")},
+            {"key": "board:1", "value": {"body": {"type": "fly"}}},
+            {"key": "board:1", "value": add("t2")},
+        ]),
+    )
+    .await?;
+    let added = ada.change("board:1").await?;
+    assert_eq!(added["type"], "taskAdded", "what is allowed goes through: {added}");
+    assert!(server.terminate().await?.success());
+
+    let listed = dlq(&data, &["list"]).await?;
+    let lines: Vec<_> = listed.lines().collect();
+    assert_eq!(lines.len(), 2, "{listed}");
+    assert!(lines[0].starts_with("0 ") && lines[0].contains("partner.demo/0/0 open: "), "{listed}");
+    assert!(lines[0].contains("moveTask is not allowed here"), "{listed}");
+    let shown: Value = serde_json::from_str(&dlq(&data, &["show", "1"]).await?)?;
+    assert_eq!(shown["key"]["text"], "board:1");
+    assert!(shown["value"]["text"].as_str().is_some_and(|text| text.contains("fly")), "{shown}");
+    assert!(dlq(&data, &["show", "7"]).await.is_err(), "there is none");
+    dlq(&data, &["retry", "0"]).await?;
+    dlq(&data, &["drop", "1"]).await?;
+    assert!(dlq(&data, &["retry", "0"]).await.is_err(), "it was retried already");
+    let listed = dlq(&data, &["list"]).await?;
+    assert!(listed.contains("retried: ") && listed.contains("dropped: "), "{listed}");
+
+    let mut server = TestServer::start_in(&data, Setup::default()).await?;
+    let mut ada = Client::connect(&server, "ada").await?;
+    ada.call("join", json!({"entity": "board:1", "since": 3})).await?;
+    let started = std::time::Instant::now();
+    let http = Http::new(&server, "ada").await?;
+    while http.get("/api/v1/boards/1/tasks").await?.1["t"]["column"] != "b" {
+        ensure!(started.elapsed().as_secs() < 15, "the retried record has no effect");
+    }
+    assert!(server.terminate().await?.success());
+    verify(&server).await
 }
