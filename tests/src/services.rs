@@ -56,18 +56,28 @@ pub struct Services {
 }
 
 impl Services {
-    /// Starts them and makes the topics.
+    /// Starts them, Kafka with one broker, and makes the topics.
     ///
     /// # Errors
     /// If one does not start.
     pub async fn start() -> anyhow::Result<Self> {
+        Self::start_with_brokers(1).await
+    }
+
+    /// As [`Services::start`], with so many brokers; from three on, topics have three replicas.
+    ///
+    /// # Errors
+    /// If one does not start.
+    pub async fn start_with_brokers(brokers: usize) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         // PostgreSQL runs as another user where tests run as root.
         let all = std::os::unix::fs::PermissionsExt::from_mode(0o755);
         std::fs::set_permissions(folder.path(), all)?;
         let place = |name: &str| folder.path().join(name).display().to_string();
         let (kafka, postgres, redis) = (place("kafka"), place("postgres"), place("redis"));
-        let (kafka, postgres, redis) = (["start", &kafka], ["start", &postgres], ["start", &redis]);
+        let count = brokers.to_string();
+        let (kafka, postgres, redis) =
+            (["start", &kafka, &count], ["start", &postgres], ["start", &redis]);
         let (kafka, postgres, redis) = tokio::try_join!(
             run("kafka", &kafka),
             run("postgres", &postgres),
@@ -92,7 +102,7 @@ impl Services {
         [
             ("KAFKA__BROKERS", self.kafka.clone()),
             ("KAFKA__PARTITIONS", PARTITIONS.to_string()),
-            ("KAFKA__REPLICATION", "1".into()),
+            ("KAFKA__REPLICATION", if self.brokers.len() < 3 { "1" } else { "3" }.into()),
             ("KAFKA__SESSION_TIMEOUT_MS", SESSION_TIMEOUT.as_millis().to_string()),
             ("POSTGRES__URL", self.postgres.clone()),
             ("POSTGRES__CONNECTIONS", "8".into()),
@@ -164,6 +174,15 @@ impl Services {
         let status = tokio::time::timeout(START_WITHIN, child.wait()).await.context("java")??;
         ensure!(status.success(), "the Java client ends with {status}");
         Ok(())
+    }
+
+    /// Starts a broker again that has ended; `number` counts from 1.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn restart_broker(&self, number: usize) -> anyhow::Result<()> {
+        let folder = self.folder.path().join("kafka").display().to_string();
+        run("kafka", &["again", &folder, &number.to_string()]).await.map(|_| ())
     }
 
     /// Ends Redis.

@@ -2,8 +2,10 @@
 //! encodes each change once; one shard a worker thread hands the same bytes to its sessions.
 
 mod delivery;
+mod request;
 mod shard;
 mod tail;
+mod tail_state;
 
 use std::{
     collections::HashMap,
@@ -32,10 +34,10 @@ use tokio::sync::{mpsc, oneshot};
 pub use delivery::{
     ChangeJson, Delivery, Repeated, answer_to_command, changes_json, changes_of, write_array,
 };
+pub use request::{JoinResult, Joined, Request, SubscribeTo, View};
 pub use shard::{
     Client, ClientKind, SessionId, Sessions, ShardGauge, ShardMessage, presence_name, run_shard,
 };
-pub use tail::{JoinResult, Joined, Request, SubscribeTo, View};
 
 use crate::problem::Problem;
 

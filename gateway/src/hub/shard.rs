@@ -20,7 +20,7 @@ use tokio::{
 
 use super::{
     ChangeJson, Delivery, Hub,
-    tail::{JoinResult, Joined},
+    request::{JoinResult, Joined},
 };
 use crate::{
     frame::{self, CloseCode},

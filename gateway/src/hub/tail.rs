@@ -3,7 +3,6 @@
 //! so that a join's answer and the changes after it can have no gap between them.
 
 use std::{
-    collections::{BTreeMap, HashMap},
     sync::{Arc, atomic::Ordering},
     time::Duration,
 };
@@ -20,155 +19,29 @@ use actors::{
         ring::Counted,
     },
 };
-use bytes::Bytes;
 use schemas::{
     Code, EntityKey, Kind, Offset, OutcomeRecord, Seq,
     codec::{self, SchemaIds},
 };
 use tokio::{
-    sync::{mpsc, oneshot},
+    sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 
 use super::{
-    ChangeJson, Delivery, LONGEST_RESUME, MOST_HISTORY, Reader, ReplyTo, SessionId, ShardMessage,
-    TailGauge, changes_json, no_such, store_problem, write_array,
+    Delivery, MOST_HISTORY, ReplyTo, ShardMessage, TailGauge,
+    request::{JoinResult, Joined, Request, SubscribeTo},
+    store_problem,
+    tail_state::Tail,
 };
 use crate::problem::Problem;
 
-/// A partition that nobody is subscribed to or asks about for so long is followed no more.
-const ABANDONED_AFTER: Duration = Duration::from_secs(60);
 /// How often the store's checkpoint is asked for, to forget what it has.
 const TRIM: Duration = Duration::from_secs(1);
 /// The pause before a tail that broke begins anew.
 const PAUSE: Duration = Duration::from_millis(200);
 /// The pause before an entity is loaded again because the store was of another moment.
 const AGAIN: Duration = Duration::from_millis(1);
-/// Entities that nobody is subscribed to but that were read lately.
-const LATELY_READ: usize = 512;
-
-/// An entity as JSON.
-#[derive(Debug, Clone)]
-pub struct View {
-    /// Its seq.
-    pub seq: Seq,
-    /// Its state.
-    pub state: Bytes,
-}
-
-/// A session that wants an entity's changes.
-#[derive(Debug)]
-pub struct SubscribeTo {
-    /// The worker.
-    pub shard: usize,
-    /// The session there.
-    pub session: SessionId,
-    /// The request's own id, as JSON.
-    pub request: Arc<str>,
-    /// Who reads.
-    pub reader: Reader,
-    /// From where it resumes.
-    pub since: Option<Seq>,
-    /// Whether the session is to be shown to the others there.
-    pub show: bool,
-    /// What the store has after `since`, once the tail has said that it needs it.
-    pub journal: Option<Vec<ChangeJson>>,
-}
-
-/// What a tail can be asked.
-#[derive(Debug)]
-pub enum Request {
-    /// The entity's state.
-    View {
-        /// Which.
-        key: EntityKey,
-        /// For whom.
-        reader: Reader,
-        /// Where the answer goes.
-        reply: oneshot::Sender<Result<View, Problem>>,
-    },
-    /// Whether it may be read, and its seq.
-    Check {
-        /// Which.
-        key: EntityKey,
-        /// By whom.
-        reader: Reader,
-        /// Where the answer goes.
-        reply: oneshot::Sender<Result<Seq, Problem>>,
-    },
-    /// A session joins.
-    Subscribe {
-        /// Which entity.
-        key: EntityKey,
-        /// The session.
-        to: SubscribeTo,
-    },
-    /// A session has left.
-    Unsubscribe {
-        /// Which entity.
-        key: EntityKey,
-        /// The session's worker.
-        shard: usize,
-    },
-    /// What came of a command.
-    Await {
-        /// Where the command stands.
-        command_offset: Offset,
-        /// Whose it is.
-        key: EntityKey,
-        /// Where the answer goes.
-        reply: ReplyTo,
-    },
-    /// The outcomes that the store may not have yet.
-    Recent {
-        /// Of which entity.
-        key: EntityKey,
-        /// Where the answer goes.
-        reply: oneshot::Sender<Vec<Arc<Counted>>>,
-    },
-    /// The store has answered.
-    Loaded {
-        /// About which entity.
-        key: EntityKey,
-        /// What it knows.
-        result: Result<Loaded, StoreError>,
-    },
-    /// The store is this far.
-    Stored(Offset),
-    /// Answer this once the tail has read up to here: another node may have told more.
-    After(Offset, Box<Request>),
-}
-
-impl Request {
-    /// Which entity's state it is about, if it is.
-    fn key(&self) -> Option<&EntityKey> {
-        match self {
-            Self::View { key, .. } | Self::Check { key, .. } | Self::Subscribe { key, .. } => {
-                Some(key)
-            }
-            Self::Unsubscribe { .. }
-            | Self::Await { .. }
-            | Self::Recent { .. }
-            | Self::Loaded { .. }
-            | Self::Stored(_)
-            | Self::After(..) => None,
-        }
-    }
-
-    /// Whether it needs the partition to be followed.
-    fn wants_tail(&self) -> bool {
-        match self {
-            Self::View { .. }
-            | Self::Check { .. }
-            | Self::Subscribe { .. }
-            | Self::Await { .. }
-            | Self::Recent { .. } => true,
-            Self::Unsubscribe { .. } | Self::Loaded { .. } | Self::Stored(_) | Self::After(..) => {
-                false
-            }
-        }
-    }
-}
 
 /// Why a tail ends.
 enum End {
@@ -226,15 +99,8 @@ impl TailTask {
             none => {
                 let state = self.ports.store.partition(self.kind, self.partition).await;
                 let start = state.map_err(|error| error.to_string())?.checkpoint;
-                none.insert(Tail {
-                    cared_at: Instant::now(),
-                    replica: Replica::new(self.kind, start, self.guards.clone()),
-                    interest: HashMap::new(),
-                    waiting: BTreeMap::new(),
-                    later: BTreeMap::new(),
-                    loading: HashMap::new(),
-                    views: HashMap::new(),
-                })
+                let replica = Replica::new(self.kind, start, self.guards.clone());
+                none.insert(Tail::new(replica))
             }
         };
         let from = tail.replica.position().offset;
@@ -543,169 +409,6 @@ impl TailTask {
             | Request::Loaded { .. }
             | Request::Stored(_)
             | Request::After(..) => {}
-        }
-    }
-}
-
-/// How a join ended.
-#[derive(Debug)]
-pub enum Joined {
-    /// The answer, as the `ok` object; changes after `seq` follow.
-    Here {
-        /// The entity's seq.
-        seq: Seq,
-        /// The JSON.
-        answer: Bytes,
-    },
-    /// Ask again with the store's changes after `since`.
-    NeedsJournal,
-}
-
-/// A join's end, on its way to the session.
-#[derive(Debug)]
-pub struct JoinResult {
-    /// The entity.
-    pub key: EntityKey,
-    /// Who asked.
-    pub to: SubscribeTo,
-    /// What came of it.
-    pub result: Result<Joined, Problem>,
-}
-
-/// The state of a running tail.
-struct Tail {
-    replica: Replica,
-    /// When it was last asked for something.
-    cared_at: Instant,
-    /// How many sessions of each shard are at an entity.
-    interest: HashMap<EntityKey, Vec<u32>>,
-    /// Who waits for the command at an offset.
-    waiting: BTreeMap<Offset, Vec<ReplyTo>>,
-    /// Who waits for the tail to have read up to an offset.
-    later: BTreeMap<Offset, Vec<Request>>,
-    /// Who waits for the store.
-    loading: HashMap<EntityKey, Vec<Request>>,
-    /// The last JSON of an entity's state: many who join at once share it.
-    views: HashMap<EntityKey, View>,
-}
-
-impl Tail {
-    /// Whether nobody has cared for it for a while.
-    fn is_abandoned(&self) -> bool {
-        self.interest.is_empty()
-            && self.waiting.is_empty()
-            && self.later.is_empty()
-            && self.loading.is_empty()
-            && self.cared_at.elapsed() > ABANDONED_AFTER
-    }
-
-    fn readable(&self, key: &EntityKey, reader: &Reader) -> Result<(), Problem> {
-        let entity = self.replica.get(key).filter(|entity| entity.aggregate.is_some());
-        let entity = entity.ok_or_else(|| Problem::from(no_such(key)))?;
-        if entity.may_read(reader.actor()) {
-            Ok(())
-        } else {
-            Err(Problem::new(Code::Forbidden, format!("{} is not open to you", key.entity)))
-        }
-    }
-
-    fn view(&mut self, key: &EntityKey) -> View {
-        let entity = self.replica.get(key);
-        let seq = entity.map_or(0, |entity| entity.seq);
-        if let Some(view) = self.views.get(key).filter(|view| view.seq == seq) {
-            return view.clone();
-        }
-        let state = entity.map(actors::domain::entity::Entity::view).unwrap_or_default();
-        let state = Bytes::from(serde_json::to_vec(&state).unwrap_or_default());
-        let view = View { seq, state };
-        self.views.insert(key.clone(), view.clone());
-        view
-    }
-
-    fn join(&mut self, key: &EntityKey, to: &SubscribeTo) -> Joined {
-        let seq = self.replica.get(key).map_or(0, |entity| entity.seq);
-        if let Some(since) = to.since
-            && (0..=seq).contains(&since)
-            && seq - since <= LONGEST_RESUME
-        {
-            match self.changes_after(key, since, seq, to.journal.as_deref()) {
-                Some(changes) => {
-                    let mut answer = format!(
-                        "{{\"entity\":\"{}\",\"seq\":{seq},\"recovered\":true,\"changes\":",
-                        key.entity
-                    )
-                    .into_bytes();
-                    write_array(&mut answer, changes.iter().map(|change| &change.json[..]));
-                    answer.push(b'}');
-                    return Joined::Here { seq, answer: answer.into() };
-                }
-                None if to.journal.is_none() => return Joined::NeedsJournal,
-                None => {}
-            }
-        }
-        let view = self.view(key);
-        let recovered = if to.since.is_some() { "\"recovered\":false," } else { "" };
-        let mut answer =
-            format!("{{\"entity\":\"{}\",\"seq\":{seq},{recovered}\"state\":", key.entity)
-                .into_bytes();
-        answer.extend_from_slice(&view.state);
-        answer.push(b'}');
-        Joined::Here { seq, answer: answer.into() }
-    }
-
-    /// Every change after `since` up to `seq`, or none if any is missing.
-    fn changes_after(
-        &self,
-        key: &EntityKey,
-        since: Seq,
-        seq: Seq,
-        journal: Option<&[ChangeJson]>,
-    ) -> Option<Vec<ChangeJson>> {
-        let mut changes: Vec<ChangeJson> = Vec::new();
-        let mut next = since + 1;
-        let recent = self.replica.recent(key, 0);
-        let recent = recent.iter().flat_map(|counted| changes_json(&counted.outcome));
-        for change in journal.unwrap_or_default().iter().cloned().chain(recent) {
-            if change.seq == next {
-                next += 1;
-                changes.push(change);
-            }
-        }
-        (next == seq + 1).then_some(changes)
-    }
-
-    fn subscribe(&mut self, key: &EntityKey, shard: usize, shards: usize) {
-        let counts = self.interest.entry(key.clone()).or_insert_with(|| vec![0; shards]);
-        if let Some(count) = counts.get_mut(shard) {
-            *count += 1;
-        }
-    }
-
-    fn unsubscribe(&mut self, key: &EntityKey, shard: usize) {
-        let Some(counts) = self.interest.get_mut(key) else { return };
-        if let Some(count) = counts.get_mut(shard) {
-            *count = count.saturating_sub(1);
-        }
-        if counts.iter().all(|count| *count == 0) {
-            self.interest.remove(key);
-            self.replica.forget(key);
-            self.views.remove(key);
-        }
-    }
-
-    /// Bounds what was read without a subscription.
-    fn forget_lately_read(&mut self) {
-        if self.views.len() > LATELY_READ + self.interest.len() {
-            let idle: Vec<_> = self
-                .views
-                .keys()
-                .filter(|key| !self.interest.contains_key(*key))
-                .cloned()
-                .collect();
-            for key in idle {
-                self.views.remove(&key);
-                self.replica.forget(&key);
-            }
         }
     }
 }

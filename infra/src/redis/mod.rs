@@ -26,9 +26,9 @@ use tokio::{
 };
 
 /// How often a node says who is there.
-const SAY_EVERY: Duration = Duration::from_secs(5);
+const SAY_EVERY: Duration = Duration::from_secs(3);
 /// What is not said again for so long holds no longer.
-const HOLDS: Duration = Duration::from_secs(15);
+const HOLDS: Duration = Duration::from_secs(10);
 /// The pause before a connection that broke is made again.
 const PAUSE: Duration = Duration::from_millis(500);
 /// Redis must answer within this.

@@ -221,6 +221,37 @@ async fn a_broker_restart_is_waited_out() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn the_death_of_a_broker_is_survived() -> anyhow::Result<()> {
+    let _alone = ALONE.lock().await;
+    let services = Services::start_with_brokers(3).await?;
+    let node = services.node("n1").await?;
+    let mut load = Load::start(&[&node]).await?;
+    load.progress(200).await?;
+    services.signal(services.brokers[0], "KILL").await?;
+    load.progress(300).await?;
+    services.restart_broker(1).await?;
+    load.progress(200).await?;
+    services.signal(services.brokers[1], "KILL").await?;
+    load.progress(300).await?;
+    load.finish(&services, &node).await
+}
+
+#[tokio::test]
+async fn nodes_that_come_and_go_lose_nothing() -> anyhow::Result<()> {
+    let _alone = ALONE.lock().await;
+    let services = Services::start().await?;
+    let (first, second) = tokio::try_join!(services.node("n1"), services.node("n2"))?;
+    let mut load = Load::start(&[&first, &second]).await?;
+    for round in 0..4 {
+        let mut third = services.node(&format!("n{}", round + 3)).await?;
+        load.progress(50).await?;
+        assert!(third.terminate().await?.success());
+        load.progress(50).await?;
+    }
+    load.finish(&services, &first).await
+}
+
+#[tokio::test]
 async fn a_bad_set_up_is_named_within_ten_seconds() -> anyhow::Result<()> {
     let _alone = ALONE.lock().await;
     let services = Services::start().await?;

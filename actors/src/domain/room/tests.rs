@@ -502,6 +502,8 @@ fn banning() {
             assert_eq!(scene.code(user, body), Code::Forbidden);
         }
     }
+    let read = json!({"type": "markRead", "message": "a"});
+    assert!(scene.ok("admin:bob", read).is_empty(), "nothing is kept of who is banned");
     let view = scene.view();
     assert_eq!((&view["banned"], &view["reads"]), (&json!(["bob", "eve"]), &json!({})));
     assert_eq!(view["members"]["bob"], json!(null));

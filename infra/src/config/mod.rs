@@ -1,6 +1,8 @@
 //! Configuration: defaults in code, then `switchyard.toml`, then `SWITCHYARD__…` variables, then
 //! flags. An unknown key is an error that names it.
 
+mod services;
+
 use std::{
     collections::{BTreeMap, HashSet},
     net::SocketAddr,
@@ -13,6 +15,7 @@ use gateway::config::{GatewayConfig, Limits, PartnerKey, Profile, TlsFiles, Toke
 use schemas::{Kind, TenantId, UserName, role::TenantRole};
 use serde::Deserialize;
 
+pub use self::services::{KafkaConfig, PostgresConfig, RedisConfig};
 use crate::{kafka::KafkaSettings, postgres::PostgresSettings, sqlite::Synchronous};
 
 /// The file that is read if it is there and no other is named.
@@ -80,65 +83,6 @@ pub enum NodeRole {
     Actors,
     /// Writes journal and snapshots.
     Projector,
-}
-
-/// Apache Kafka.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct KafkaConfig {
-    /// `host:port`, separated by commas.
-    pub brokers: Option<String>,
-    /// Stands before every topic's and group's name.
-    pub prefix: String,
-    /// Partitions of each topic of commands and outcomes; fixed once there is data.
-    pub partitions: i32,
-    /// Replicas of the topics that `topics create` makes.
-    pub replication: i32,
-    /// A node that is not heard for so many milliseconds loses its partitions.
-    pub session_timeout_ms: u64,
-    /// Further properties of librdkafka, by their own names.
-    pub properties: BTreeMap<String, String>,
-}
-
-impl Default for KafkaConfig {
-    fn default() -> Self {
-        Self {
-            brokers: None,
-            prefix: "switchyard.".into(),
-            partitions: 64,
-            replication: 3,
-            session_timeout_ms: 45_000,
-            properties: BTreeMap::new(),
-        }
-    }
-}
-
-/// PostgreSQL.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct PostgresConfig {
-    /// `postgres://user:password@host:port/database`.
-    pub url: Option<String>,
-    /// A streaming replica for lists.
-    pub replica_url: Option<String>,
-    /// The replica is left alone while it is so many milliseconds behind.
-    pub replica_lag_ms: u64,
-    /// Connections of this node to each server.
-    pub connections: u32,
-}
-
-impl Default for PostgresConfig {
-    fn default() -> Self {
-        Self { url: None, replica_url: None, replica_lag_ms: 2_000, connections: 20 }
-    }
-}
-
-/// Redis.
-#[derive(Debug, Clone, Default, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct RedisConfig {
-    /// `redis://user:password@host:port`.
-    pub url: Option<String>,
 }
 
 /// Tokens.
@@ -449,26 +393,13 @@ impl Settings {
 
     /// The log on Kafka, if it is there.
     pub fn kafka(&self) -> Option<KafkaSettings> {
-        let brokers = self.kafka.brokers.clone()?;
-        Some(KafkaSettings {
-            brokers,
-            prefix: self.kafka.prefix.clone(),
-            partitions: self.kafka.partitions,
-            replication: self.kafka.replication,
-            session_timeout: Duration::from_millis(self.kafka.session_timeout_ms),
-            properties: self.kafka.properties.clone(),
-            partners: self.partners().into_iter().map(|partner| partner.partner.name).collect(),
-        })
+        let partners = self.partners().into_iter().map(|partner| partner.partner.name).collect();
+        self.kafka.settings(partners)
     }
 
     /// The store on PostgreSQL, if it is there.
     pub fn postgres(&self) -> Option<PostgresSettings> {
-        Some(PostgresSettings {
-            url: self.postgres.url.clone()?,
-            replica_url: self.postgres.replica_url.clone(),
-            replica_lag: Duration::from_millis(self.postgres.replica_lag_ms),
-            connections: self.postgres.connections,
-        })
+        self.postgres.settings()
     }
 
     /// What the gateway is told.

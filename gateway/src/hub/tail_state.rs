@@ -1,0 +1,173 @@
+//! The state of a running tail: its replica, who is interested, who waits.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    time::Duration,
+};
+
+use actors::runtime::replica::Replica;
+use bytes::Bytes;
+use schemas::{Code, EntityKey, Offset, Seq};
+use tokio::time::Instant;
+
+use super::{
+    ChangeJson, LONGEST_RESUME, Reader, ReplyTo, changes_json, no_such,
+    request::{Joined, Request, SubscribeTo, View},
+    write_array,
+};
+use crate::problem::Problem;
+
+/// A partition that nobody is subscribed to or asks about for so long is followed no more.
+const ABANDONED_AFTER: Duration = Duration::from_secs(60);
+/// Entities that nobody is subscribed to but that were read lately.
+const LATELY_READ: usize = 512;
+
+/// The state of a running tail.
+pub(super) struct Tail {
+    pub(super) replica: Replica,
+    /// When it was last asked for something.
+    pub(super) cared_at: Instant,
+    /// How many sessions of each shard are at an entity.
+    pub(super) interest: HashMap<EntityKey, Vec<u32>>,
+    /// Who waits for the command at an offset.
+    pub(super) waiting: BTreeMap<Offset, Vec<ReplyTo>>,
+    /// Who waits for the tail to have read up to an offset.
+    pub(super) later: BTreeMap<Offset, Vec<Request>>,
+    /// Who waits for the store.
+    pub(super) loading: HashMap<EntityKey, Vec<Request>>,
+    /// The last JSON of an entity's state: many who join at once share it.
+    pub(super) views: HashMap<EntityKey, View>,
+}
+
+impl Tail {
+    pub(super) fn new(replica: Replica) -> Self {
+        Self {
+            replica,
+            cared_at: Instant::now(),
+            interest: HashMap::new(),
+            waiting: BTreeMap::new(),
+            later: BTreeMap::new(),
+            loading: HashMap::new(),
+            views: HashMap::new(),
+        }
+    }
+
+    /// Whether nobody has cared for it for a while.
+    pub(super) fn is_abandoned(&self) -> bool {
+        self.interest.is_empty()
+            && self.waiting.is_empty()
+            && self.later.is_empty()
+            && self.loading.is_empty()
+            && self.cared_at.elapsed() > ABANDONED_AFTER
+    }
+
+    pub(super) fn readable(&self, key: &EntityKey, reader: &Reader) -> Result<(), Problem> {
+        let entity = self.replica.get(key).filter(|entity| entity.aggregate.is_some());
+        let entity = entity.ok_or_else(|| Problem::from(no_such(key)))?;
+        if entity.may_read(reader.actor()) {
+            Ok(())
+        } else {
+            Err(Problem::new(Code::Forbidden, format!("{} is not open to you", key.entity)))
+        }
+    }
+
+    pub(super) fn view(&mut self, key: &EntityKey) -> View {
+        let entity = self.replica.get(key);
+        let seq = entity.map_or(0, |entity| entity.seq);
+        if let Some(view) = self.views.get(key).filter(|view| view.seq == seq) {
+            return view.clone();
+        }
+        let state = entity.map(actors::domain::entity::Entity::view).unwrap_or_default();
+        let state = Bytes::from(serde_json::to_vec(&state).unwrap_or_default());
+        let view = View { seq, state };
+        self.views.insert(key.clone(), view.clone());
+        view
+    }
+
+    pub(super) fn join(&mut self, key: &EntityKey, to: &SubscribeTo) -> Joined {
+        let seq = self.replica.get(key).map_or(0, |entity| entity.seq);
+        if let Some(since) = to.since
+            && (0..=seq).contains(&since)
+            && seq - since <= LONGEST_RESUME
+        {
+            match self.changes_after(key, since, seq, to.journal.as_deref()) {
+                Some(changes) => {
+                    let mut answer = format!(
+                        "{{\"entity\":\"{}\",\"seq\":{seq},\"recovered\":true,\"changes\":",
+                        key.entity
+                    )
+                    .into_bytes();
+                    write_array(&mut answer, changes.iter().map(|change| &change.json[..]));
+                    answer.push(b'}');
+                    return Joined::Here { seq, answer: answer.into() };
+                }
+                None if to.journal.is_none() => return Joined::NeedsJournal,
+                None => {}
+            }
+        }
+        let view = self.view(key);
+        let recovered = if to.since.is_some() { "\"recovered\":false," } else { "" };
+        let mut answer =
+            format!("{{\"entity\":\"{}\",\"seq\":{seq},{recovered}\"state\":", key.entity)
+                .into_bytes();
+        answer.extend_from_slice(&view.state);
+        answer.push(b'}');
+        Joined::Here { seq, answer: answer.into() }
+    }
+
+    /// Every change after `since` up to `seq`, or none if any is missing.
+    fn changes_after(
+        &self,
+        key: &EntityKey,
+        since: Seq,
+        seq: Seq,
+        journal: Option<&[ChangeJson]>,
+    ) -> Option<Vec<ChangeJson>> {
+        let mut changes: Vec<ChangeJson> = Vec::new();
+        let mut next = since + 1;
+        let recent = self.replica.recent(key, 0);
+        let recent = recent.iter().flat_map(|counted| changes_json(&counted.outcome));
+        for change in journal.unwrap_or_default().iter().cloned().chain(recent) {
+            if change.seq == next {
+                next += 1;
+                changes.push(change);
+            }
+        }
+        (next == seq + 1).then_some(changes)
+    }
+
+    pub(super) fn subscribe(&mut self, key: &EntityKey, shard: usize, shards: usize) {
+        let counts = self.interest.entry(key.clone()).or_insert_with(|| vec![0; shards]);
+        if let Some(count) = counts.get_mut(shard) {
+            *count += 1;
+        }
+    }
+
+    pub(super) fn unsubscribe(&mut self, key: &EntityKey, shard: usize) {
+        let Some(counts) = self.interest.get_mut(key) else { return };
+        if let Some(count) = counts.get_mut(shard) {
+            *count = count.saturating_sub(1);
+        }
+        if counts.iter().all(|count| *count == 0) {
+            self.interest.remove(key);
+            self.replica.forget(key);
+            self.views.remove(key);
+        }
+    }
+
+    /// Bounds what was read without a subscription.
+    pub(super) fn forget_lately_read(&mut self) {
+        if self.views.len() > LATELY_READ + self.interest.len() {
+            let idle: Vec<_> = self
+                .views
+                .keys()
+                .filter(|key| !self.interest.contains_key(*key))
+                .cloned()
+                .collect();
+            for key in idle {
+                self.views.remove(&key);
+                self.replica.forget(&key);
+            }
+        }
+    }
+}
