@@ -9,7 +9,7 @@ mod topics;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use actors::ports::{Bounds, Claims, Group, Log, LogError, NewRecord, Tail, Topic, TopicPartition};
@@ -18,6 +18,7 @@ use futures_util::future::BoxFuture;
 use rdkafka::{
     ClientConfig,
     consumer::{BaseConsumer, Consumer as _},
+    error::KafkaError,
 };
 use schemas::{Kind, Offset, UserName};
 
@@ -26,6 +27,8 @@ use self::{lanes::Lanes, producer::Producer};
 
 /// A question to the brokers must be answered within this.
 const ASK_WITHIN: Duration = Duration::from_secs(8);
+/// A pause before a question is put again.
+const ASK_AGAIN: Duration = Duration::from_millis(100);
 /// The largest record that is written or read, in bytes.
 const MOST_BYTES: usize = 8 << 20;
 
@@ -143,10 +146,35 @@ impl KafkaLog {
     async fn ask_bounds(&self, of: &TopicPartition) -> Result<Bounds, LogError> {
         let (asking, name) = (self.asking.clone(), self.settings.name_of(&of.topic));
         let partition = of.partition;
-        let ask =
-            move || asking.fetch_watermarks(&name, partition, ASK_WITHIN).map_err(unavailable);
+        let ask = move || ask_watermarks(&asking, &name, partition).map_err(unavailable);
         let (first, end) = tokio::task::spawn_blocking(ask).await.map_err(unavailable)??;
         Ok(Bounds { first, end })
+    }
+}
+
+/// The offsets of the first record and behind the last one. librdkafka answers from what it
+/// remembers of the leaders and does not ask again when that has become wrong (a broker died), so
+/// this does.
+fn ask_watermarks(
+    asking: &BaseConsumer,
+    name: &str,
+    partition: i32,
+) -> Result<(Offset, Offset), KafkaError> {
+    let deadline = Instant::now() + ASK_WITHIN;
+    loop {
+        let left = deadline.saturating_duration_since(Instant::now());
+        let error = match asking.fetch_watermarks(name, partition, left) {
+            Ok(bounds) => return Ok(bounds),
+            Err(error) => error,
+        };
+        let left = deadline.saturating_duration_since(Instant::now());
+        if left <= ASK_AGAIN {
+            return Err(error);
+        }
+        std::thread::sleep(ASK_AGAIN);
+        if let Err(error) = asking.fetch_metadata(Some(name), left) {
+            tracing::debug!(%error, topic = name, "the leaders cannot be asked for");
+        }
     }
 }
 
