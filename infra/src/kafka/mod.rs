@@ -9,7 +9,7 @@ mod topics;
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use actors::ports::{Bounds, Claims, Group, Log, LogError, NewRecord, Tail, Topic, TopicPartition};
@@ -18,9 +18,9 @@ use futures_util::future::BoxFuture;
 use rdkafka::{
     ClientConfig,
     consumer::{BaseConsumer, Consumer as _},
-    error::KafkaError,
 };
 use schemas::{Kind, Offset, UserName};
+use tokio::time::Instant;
 
 pub use self::topics::{TopicError, check, create};
 use self::{lanes::Lanes, producer::Producer};
@@ -143,37 +143,28 @@ impl KafkaLog {
         &self.settings
     }
 
+    /// librdkafka answers from what it remembers of the leaders and does not ask again when that
+    /// has become wrong (a broker died), so this does.
     async fn ask_bounds(&self, of: &TopicPartition) -> Result<Bounds, LogError> {
-        let (asking, name) = (self.asking.clone(), self.settings.name_of(&of.topic));
-        let partition = of.partition;
-        let ask = move || ask_watermarks(&asking, &name, partition).map_err(unavailable);
-        let (first, end) = tokio::task::spawn_blocking(ask).await.map_err(unavailable)??;
-        Ok(Bounds { first, end })
-    }
-}
-
-/// The offsets of the first record and behind the last one. librdkafka answers from what it
-/// remembers of the leaders and does not ask again when that has become wrong (a broker died), so
-/// this does.
-fn ask_watermarks(
-    asking: &BaseConsumer,
-    name: &str,
-    partition: i32,
-) -> Result<(Offset, Offset), KafkaError> {
-    let deadline = Instant::now() + ASK_WITHIN;
-    loop {
-        let left = deadline.saturating_duration_since(Instant::now());
-        let error = match asking.fetch_watermarks(name, partition, left) {
-            Ok(bounds) => return Ok(bounds),
-            Err(error) => error,
-        };
-        let left = deadline.saturating_duration_since(Instant::now());
-        if left <= ASK_AGAIN {
-            return Err(error);
-        }
-        std::thread::sleep(ASK_AGAIN);
-        if let Err(error) = asking.fetch_metadata(Some(name), left) {
-            tracing::debug!(%error, topic = name, "the leaders cannot be asked for");
+        let deadline = Instant::now() + ASK_WITHIN;
+        loop {
+            let (asking, name) = (self.asking.clone(), self.settings.name_of(&of.topic));
+            let partition = of.partition;
+            let left = deadline.saturating_duration_since(Instant::now());
+            let ask = move || {
+                asking.fetch_watermarks(&name, partition, left).inspect_err(|_| {
+                    if let Err(error) = asking.fetch_metadata(Some(&name), left) {
+                        tracing::debug!(%error, topic = name, "the leaders cannot be asked for");
+                    }
+                })
+            };
+            match tokio::task::spawn_blocking(ask).await.map_err(unavailable)? {
+                Ok((first, end)) => return Ok(Bounds { first, end }),
+                Err(error) if deadline <= Instant::now() + ASK_AGAIN => {
+                    return Err(unavailable(error));
+                }
+                Err(_may_pass) => tokio::time::sleep(ASK_AGAIN).await,
+            }
         }
     }
 }
