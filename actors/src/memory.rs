@@ -113,7 +113,7 @@ impl Log for MemoryLog {
             let partition = records.entry(to.clone()).or_default();
             let offset = partition.len() as Offset;
             let NewRecord { key, value, headers, .. } = record;
-            partition.push(Record { offset, key, value, headers });
+            partition.push(Record { offset, key, value, received: None, headers });
             offset
         };
         self.shared.grown.send_modify(|grown| *grown += 1);

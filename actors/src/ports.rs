@@ -116,10 +116,19 @@ pub struct Record {
     pub offset: Offset,
     /// The key by which its partition was chosen.
     pub key: Bytes,
-    /// The bytes.
+    /// The bytes, Avro in single-object encoding or whatever was written.
     pub value: Bytes,
+    /// The bytes as received, where the log's adapter took another framing off.
+    pub received: Option<Bytes>,
     /// What goes with it.
     pub headers: Headers,
+}
+
+impl Record {
+    /// The bytes as they stand in the log.
+    pub fn received(&self) -> &Bytes {
+        self.received.as_ref().unwrap_or(&self.value)
+    }
 }
 
 /// Why the log did not do it. After an error of `append` the record may or may not be there.

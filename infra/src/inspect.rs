@@ -11,8 +11,7 @@ use actors::{
     },
 };
 use schemas::{
-    EntityKey, Offset, Outcome, OutcomeRecord, Seq, Timestamp, Verdict,
-    codec::{self, SchemaIds},
+    EntityKey, Offset, Outcome, OutcomeRecord, Seq, Timestamp, Verdict, codec,
     json::{ChangeContext, change_to_value, rejection_to_value},
 };
 use serde_json::{Value, json};
@@ -77,8 +76,7 @@ pub async fn read(
     let guards = Guards::default();
     while reader.checkpoint().offset < end {
         for record in tail.next().await? {
-            let decoded =
-                codec::decode_outcome(key.entity.kind(), &record.value, &SchemaIds::default());
+            let decoded = codec::decode_outcome(key.entity.kind(), &record.value);
             let Ok(decoded) = decoded else {
                 reader.skip(record.offset);
                 continue;

@@ -144,7 +144,7 @@ impl Server {
         };
         let mut roles: Vec<_> = settings.roles.iter().filter_map(role).collect();
         if matches!(kept, Kept::Shared) {
-            roles.push(Role::Publisher);
+            roles.push(Role::Publisher(settings.kafka.changes));
         }
         config.serves_clients = settings.roles.contains(&NodeRole::Gateway);
         let threads = settings.actors.threads;

@@ -18,10 +18,7 @@ use actors::{
         replica::{FoldError, fold},
     },
 };
-use schemas::{
-    EntityKey, Kind, Offset, Outcome, OutcomeRecord, Verdict,
-    codec::{self, SchemaIds},
-};
+use schemas::{EntityKey, Kind, Offset, Outcome, OutcomeRecord, Verdict, codec};
 
 /// Journal rows read at once.
 const STEP: i64 = 500;
@@ -140,7 +137,7 @@ impl PartitionFold {
         report: &mut Report,
     ) -> Result<(), VerifyError> {
         let before = self.reader.checkpoint();
-        let record = match codec::decode_outcome(self.kind, value, &SchemaIds::default()) {
+        let record = match codec::decode_outcome(self.kind, value) {
             Ok(record) => record,
             Err(error) => {
                 report.differences.push(format!("{}/{offset}: {error}", self.of));

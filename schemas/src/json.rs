@@ -68,6 +68,20 @@ fn missing_or_unknown(message: &str) -> Option<&str> {
     rest.split('`').next()
 }
 
+/// The `type` that a command has in JSON.
+pub fn body_type(body: &Body) -> Option<String> {
+    let tagged = match body {
+        Body::Board(body) => serde_json::to_value(body),
+        Body::Event(body) => serde_json::to_value(body),
+        Body::Room(body) => serde_json::to_value(body),
+    };
+    match tagged.ok()? {
+        Value::Object(tagged) => tagged.into_iter().next().map(|(name, _)| name),
+        Value::String(name) => Some(name),
+        Value::Null | Value::Bool(_) | Value::Number(_) | Value::Array(_) => None,
+    }
+}
+
 /// Reads a command's body for an entity of `kind`: `{"type": "moveTask", "task": …}`.
 pub fn body_from_value(kind: Kind, value: Value) -> Result<Body, Rejection> {
     let Value::Object(mut fields) = value else {

@@ -4,8 +4,8 @@ use apache_avro::{AvroSchema, AvroSchemaComponent};
 use serde::{Deserialize, Serialize};
 
 use crate::{
-    CommandId, EntityKey, Epoch, Offset, Principal, Rejection, Seq, Timestamp, board::BoardChange,
-    event::EventChange, room::RoomChange,
+    CommandId, EntityId, EntityKey, Epoch, Offset, Principal, Rejection, Seq, TenantId, Timestamp,
+    board::BoardChange, event::EventChange, room::RoomChange,
 };
 
 /// One fact about one entity, with its number.
@@ -104,6 +104,32 @@ pub enum OutcomeRecord {
     Outcome(Box<Outcome>),
     /// A new owner.
     Fence(Fence),
+}
+
+/// One change as partners read it in `changes`, as Avro. The record's key in the topic is
+/// `tenant/kind:id`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, AvroSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct PublicChange<C: AvroSchemaComponent> {
+    /// The tenant.
+    pub tenant: TenantId,
+    /// The entity.
+    pub entity: EntityId,
+    /// The change's number within the entity. A reader that keeps the highest of each key and
+    /// passes over what is not above it has each change once.
+    pub seq: Seq,
+    /// When.
+    pub at: Timestamp,
+    /// Who asked.
+    pub by: Principal,
+    /// The command that it came of.
+    pub command_id: CommandId,
+    /// The seq that this change takes back.
+    pub undoes: Option<Seq>,
+    /// The seq, as the redo named it, that this change brings back.
+    pub redoes: Option<Seq>,
+    /// What happened.
+    pub body: C,
 }
 
 #[derive(Debug, Serialize, Deserialize, AvroSchema)]

@@ -7,7 +7,7 @@ use std::{collections::HashSet, time::Duration};
 use bytes::Bytes;
 use schemas::{
     Command, CommandId, EntityId, EntityKey, Kind, Principal, Rejection, TenantId, UserName,
-    codec::{self, PartnerRecord, SchemaIds},
+    codec::{self, PartnerRecord},
     json,
 };
 use serde::Deserialize;
@@ -57,7 +57,6 @@ pub fn read_partner_record(
     partner: &Partner,
     key: &[u8],
     value: &[u8],
-    ids: &SchemaIds,
 ) -> Result<(EntityId, PartnerRecord), Rejection> {
     let entity: EntityId = std::str::from_utf8(key)
         .ok()
@@ -75,8 +74,12 @@ pub fn read_partner_record(
         }
         PartnerRecord { command_id: record.command_id, expect: record.expect, body }
     } else {
-        codec::decode_partner(value, ids)
-            .map_err(|error| Rejection::field("value", error.to_string()))?
+        let record = codec::decode_partner(kind, value)
+            .map_err(|error| Rejection::field("value", error.to_string()))?;
+        if let Some(name) = json::body_type(&record.body).filter(|name| !partner.may_send(name)) {
+            return Err(Rejection::field("body.type", format!("{name} is not allowed here")));
+        }
+        record
     };
     if record.body.kind() != kind {
         let reason = format!("{entity} takes no commands of a {}", record.body.kind());
@@ -167,7 +170,7 @@ fn move_record(
     of: &TopicPartition,
     record: &Record,
 ) -> futures_util::future::BoxFuture<'static, Result<schemas::Offset, LogError>> {
-    let read = read_partner_record(partner, &record.key, &record.value, &SchemaIds::default());
+    let read = read_partner_record(partner, &record.key, &record.value);
     let (reason, encoded) = match read {
         Err(rejection) => (rejection.reason, None),
         Ok((entity, read)) => {
@@ -211,7 +214,7 @@ fn move_record(
     let headers = headers.map(|(name, text)| (name.to_owned(), Bytes::from(text)));
     let record = NewRecord {
         key: record.key.clone(),
-        value: record.value.clone(),
+        value: record.received().clone(),
         headers: headers.into_iter().collect(),
         ..NewRecord::default()
     };

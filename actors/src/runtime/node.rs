@@ -19,7 +19,7 @@ use super::{
         Abandon, GetStatus, OwnerSettings, PartitionActor, PartitionStatus, Ports, Release,
     },
     projection::project,
-    publisher::publish,
+    publisher::{ChangesFormat, publish},
 };
 use crate::ports::{Claim, Claims, Group, LogError, Topic, TopicPartition};
 
@@ -34,7 +34,7 @@ pub enum Role {
     /// Writes journal and snapshots.
     Projector,
     /// Writes the public changes; a projector of a cluster does.
-    Publisher,
+    Publisher(ChangesFormat),
 }
 
 type Owners = HashMap<TopicPartition, Addr<PartitionActor>>;
@@ -92,15 +92,16 @@ impl Node {
         if roles.contains(&Role::Projector) {
             let claims = ports.log.claims(Group::Projectors).await?;
             let guards = settings.guards.clone();
-            let publishes = roles.contains(&Role::Publisher);
+            let format = roles.iter().find_map(|role| match role {
+                Role::Publisher(format) => Some(*format),
+                Role::Actors | Role::Projector => None,
+            });
             let projecting = move |place: &TopicPartition| -> BoxFuture<'static, ()> {
                 let Topic::Outcomes(kind) = place.topic else { return idle() };
                 let partition = place.partition;
                 let project = project(kind, partition, ports.clone(), guards.clone());
-                if !publishes {
-                    return Box::pin(project);
-                }
-                let publish = publish(kind, partition, ports.clone(), guards.clone());
+                let Some(format) = format else { return Box::pin(project) };
+                let publish = publish(kind, partition, ports.clone(), format, guards.clone());
                 Box::pin(async move {
                     tokio::join!(project, publish);
                 })

@@ -14,7 +14,7 @@ use bytes::Bytes;
 use schemas::{
     Change, Command, CommandId, EntityKey, Epoch, Fence, Kind, Offset, Outcome, OutcomeRecord,
     Principal, TenantId, Timestamp, Verdict,
-    codec::{self, CodecError, SchemaIds},
+    codec::{self, CodecError},
 };
 
 use super::{
@@ -296,7 +296,7 @@ impl Owner {
 
     /// The next record of our outcome partition, read back from the log.
     pub fn outcome(&mut self, offset: Offset, value: &Bytes) -> Vec<Action> {
-        let record = match codec::decode_outcome(self.kind, value, &SchemaIds::default()) {
+        let record = match codec::decode_outcome(self.kind, value) {
             Ok(record) => record,
             Err(_foreign) => {
                 self.reader.skip(offset);
@@ -360,7 +360,7 @@ impl Owner {
         }
         self.outstanding += 1;
         self.waiting.push_back(offset);
-        let decoded = codec::decode_command(self.kind, value, &SchemaIds::default());
+        let decoded = codec::decode_command(self.kind, value);
         let (to, reason) = match decoded {
             Ok(command) if command.key.to_string().as_bytes() != &key[..] => {
                 (Aside::DeadLetters, "the record's key is not its command's".to_owned())

@@ -7,10 +7,7 @@ use std::{
 };
 
 use bytes::Bytes;
-use schemas::{
-    EntityKey, Kind, OutcomeRecord, Seq, Verdict,
-    codec::{self, SchemaIds},
-};
+use schemas::{EntityKey, Kind, OutcomeRecord, Seq, Verdict, codec};
 
 use super::{
     guards::Guards,
@@ -81,8 +78,7 @@ impl Projector {
     }
 
     fn take(&mut self, record: &Record, write: &mut StoreWrite) {
-        let ids = SchemaIds::default();
-        let Ok(decoded) = codec::decode_outcome(self.kind, &record.value, &ids) else {
+        let Ok(decoded) = codec::decode_outcome(self.kind, &record.value) else {
             self.reader.skip(record.offset);
             return;
         };

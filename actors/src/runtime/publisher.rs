@@ -1,5 +1,5 @@
-//! Tells partners: one public record in `changes` for each change, in the form that changes have
-//! everywhere, under the entity's key.
+//! Tells partners: one public record in `changes` for each change, under the entity's key, as Avro
+//! or as JSON in the form that changes have everywhere.
 //!
 //! Each change is written at least once, and in an entity's order. After a failure some are written
 //! again, so a reader keeps the highest `seq` of each key and passes over what is not above it: then
@@ -9,10 +9,10 @@ use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use schemas::{
-    Kind, Outcome, OutcomeRecord, Verdict,
-    codec::{self, SchemaIds},
+    Kind, Outcome, OutcomeRecord, Verdict, codec,
     json::{self, ChangeContext},
 };
+use serde::Deserialize;
 use tokio::time::sleep;
 
 use super::{
@@ -35,11 +35,27 @@ enum PublishError {
     Store(#[from] StoreError),
 }
 
+/// How the changes for partners are written.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum ChangesFormat {
+    /// As Avro of `change.<kind>`.
+    Avro,
+    /// As JSON, as clients see them.
+    Json,
+}
+
 /// Publishes one partition's changes until the task is dropped.
-pub async fn publish(kind: Kind, partition: i32, ports: Ports, guards: Arc<Guards>) {
+pub async fn publish(
+    kind: Kind,
+    partition: i32,
+    ports: Ports,
+    format: ChangesFormat,
+    guards: Arc<Guards>,
+) {
     let of = TopicPartition::new(Topic::Outcomes(kind), partition);
     loop {
-        if let Err(error) = run(kind, &of, &ports, &guards).await {
+        if let Err(error) = run(kind, &of, &ports, format, &guards).await {
             tracing::warn!(topic = %of, %error, "publishing starts anew");
         }
         sleep(PAUSE).await;
@@ -50,6 +66,7 @@ async fn run(
     kind: Kind,
     of: &TopicPartition,
     ports: &Ports,
+    format: ChangesFormat,
     guards: &Guards,
 ) -> Result<(), PublishError> {
     let place = checkpoint_place(&format!("changes/{of}"));
@@ -59,14 +76,16 @@ async fn run(
     loop {
         let mut appends = Vec::new();
         for record in tail.next().await? {
-            let decoded = codec::decode_outcome(kind, &record.value, &SchemaIds::default());
+            let decoded = codec::decode_outcome(kind, &record.value);
             let Ok(decoded) = decoded else {
                 reader.skip(record.offset);
                 continue;
             };
             let admission = reader.admit(record.offset, &decoded, guards);
             if let (Admission::Counts, OutcomeRecord::Outcome(outcome)) = (admission, decoded) {
-                appends.extend(records_of(&outcome).map(|record| append(ports, record)));
+                appends.extend(
+                    records_of(&outcome, format).into_iter().map(|record| append(ports, record)),
+                );
             }
         }
         for append in appends {
@@ -96,25 +115,40 @@ fn append(
     ports.log.append(&TopicPartition::new(Topic::Changes, partition), record)
 }
 
-fn records_of(outcome: &Outcome) -> impl Iterator<Item = NewRecord> {
-    let changes = match &outcome.verdict {
-        Verdict::Accepted { changes, .. } if outcome.repeats.is_none() => &changes[..],
-        Verdict::Accepted { .. } | Verdict::Rejected(_) | Verdict::Skipped { .. } => &[],
+/// A repeat has no changes of its own.
+fn records_of(outcome: &Outcome, format: ChangesFormat) -> Vec<NewRecord> {
+    let (Some(key), Verdict::Accepted { changes, .. }, None) =
+        (&outcome.key, &outcome.verdict, &outcome.repeats)
+    else {
+        return Vec::new();
     };
-    outcome.key.iter().flat_map(move |key| {
-        let context = ChangeContext {
-            entity: &key.entity,
-            at: outcome.at,
-            by: &outcome.by,
-            command_id: outcome.command_id,
-        };
-        changes.iter().map(move |change| {
-            let mut value = Vec::new();
-            json::write_change(&mut value, context, change);
-            let key = Bytes::from(key.to_string());
-            let headers =
-                vec![("content-type".to_owned(), Bytes::from_static(b"application/json"))];
-            NewRecord { key, value: value.into(), headers, ..NewRecord::default() }
-        })
-    })
+    let (content_type, values) = match format {
+        ChangesFormat::Avro => ("application/avro", codec::encode_changes(key, outcome)),
+        ChangesFormat::Json => {
+            let context = ChangeContext {
+                entity: &key.entity,
+                at: outcome.at,
+                by: &outcome.by,
+                command_id: outcome.command_id,
+            };
+            let write = |change| {
+                let mut value = Vec::new();
+                json::write_change(&mut value, context, change);
+                value
+            };
+            ("application/json", Ok(changes.iter().map(write).collect()))
+        }
+    };
+    // What was read can be written; a schema that cannot hold it would be a fault of ours.
+    let values = values.unwrap_or_else(|error| {
+        tracing::error!(%key, %error, "a change cannot be published");
+        Vec::new()
+    });
+    let record = |value: Vec<u8>| NewRecord {
+        key: Bytes::from(key.to_string()),
+        value: value.into(),
+        headers: vec![("content-type".to_owned(), Bytes::from_static(content_type.as_bytes()))],
+        ..NewRecord::default()
+    };
+    values.into_iter().map(record).collect()
 }

@@ -6,7 +6,7 @@ use std::{collections::HashMap, sync::Arc};
 use bytes::Bytes;
 use schemas::{
     EntityKey, Kind, Offset, OutcomeRecord,
-    codec::{self, CodecError, SchemaIds},
+    codec::{self, CodecError},
 };
 
 use super::{
@@ -52,10 +52,9 @@ pub fn fold(key: &EntityKey, loaded: &Loaded) -> Result<Entity, FoldError> {
         None => Entity::new(key.clone()),
     };
     for row in &loaded.journal {
-        let record =
-            codec::decode_outcome(key.entity.kind(), &row.value, &SchemaIds::default()).map_err(
-                |source| FoldError::Journal { key: key.clone(), offset: row.offset, source },
-            )?;
+        let record = codec::decode_outcome(key.entity.kind(), &row.value).map_err(|source| {
+            FoldError::Journal { key: key.clone(), offset: row.offset, source }
+        })?;
         if let OutcomeRecord::Outcome(outcome) = record {
             entity.apply(&outcome);
         }
@@ -107,7 +106,7 @@ impl Replica {
     /// Takes the next record; gives it back, decoded, if it is an outcome that counts. The
     /// entities that are looked at have taken it in then (R13).
     pub fn outcome(&mut self, offset: Offset, value: &Bytes) -> Option<Arc<Counted>> {
-        let Ok(record) = codec::decode_outcome(self.kind, value, &SchemaIds::default()) else {
+        let Ok(record) = codec::decode_outcome(self.kind, value) else {
             self.reader.skip(offset);
             return None;
         };

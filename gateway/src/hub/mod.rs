@@ -27,7 +27,7 @@ use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use schemas::{
     Code, Command, EntityKey, Kind, Offset, Outcome, OutcomeRecord, Principal, Rejection, Seq,
-    codec::{self, SchemaIds},
+    codec,
 };
 use tokio::sync::{mpsc, oneshot};
 
@@ -372,7 +372,7 @@ impl Hub {
 }
 
 fn decode_row(key: &EntityKey, row: &JournalRow) -> Result<Outcome, Problem> {
-    match codec::decode_outcome(key.entity.kind(), &row.value, &SchemaIds::default()) {
+    match codec::decode_outcome(key.entity.kind(), &row.value) {
         Ok(OutcomeRecord::Outcome(outcome)) => Ok(*outcome),
         Ok(OutcomeRecord::Fence(_)) | Err(_) => {
             let reason = format!("the journal of {} is damaged", key.entity);

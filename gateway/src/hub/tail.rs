@@ -19,10 +19,7 @@ use actors::{
         ring::Counted,
     },
 };
-use schemas::{
-    Code, EntityKey, Kind, Offset, OutcomeRecord, Seq,
-    codec::{self, SchemaIds},
-};
+use schemas::{Code, EntityKey, Kind, Offset, OutcomeRecord, Seq, codec};
 use tokio::{
     sync::mpsc,
     time::{Instant, MissedTickBehavior, interval, sleep},
@@ -292,7 +289,7 @@ impl TailTask {
         };
         let rows = self.ports.store.journal(key, query).await.ok()?;
         rows.into_iter().rev().find_map(|row| {
-            let decoded = codec::decode_outcome(self.kind, &row.value, &SchemaIds::default());
+            let decoded = codec::decode_outcome(self.kind, &row.value);
             let Ok(OutcomeRecord::Outcome(outcome)) = decoded else { return None };
             let is_it = outcome.command_offset == command_offset;
             is_it.then(|| {

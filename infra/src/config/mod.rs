@@ -15,7 +15,7 @@ use gateway::config::{GatewayConfig, Limits, PartnerKey, Profile, TlsFiles, Toke
 use schemas::{Kind, TenantId, UserName, role::TenantRole};
 use serde::Deserialize;
 
-pub use self::services::{KafkaConfig, PostgresConfig, RedisConfig};
+pub use self::services::{KafkaConfig, PostgresConfig, RedisConfig, RegistryConfig};
 use crate::{kafka::KafkaSettings, postgres::PostgresSettings, sqlite::Synchronous};
 
 /// The file that is read if it is there and no other is named.
@@ -43,6 +43,8 @@ pub struct Settings {
     pub postgres: PostgresConfig,
     /// Signals over Redis, if an address is named; within this node otherwise.
     pub redis: RedisConfig,
+    /// The schema registry.
+    pub registry: RegistryConfig,
     /// HTTPS and WSS instead of HTTP and WS, if both files are named.
     pub tls: TlsConfig,
     /// Tokens.
@@ -157,6 +159,7 @@ impl Default for Settings {
             kafka: KafkaConfig::default(),
             postgres: PostgresConfig::default(),
             redis: RedisConfig::default(),
+            registry: RegistryConfig::default(),
             tls: TlsConfig::default(),
             auth: AuthConfig::default(),
             origins: Vec::new(),
@@ -394,7 +397,7 @@ impl Settings {
     /// The log on Kafka, if it is there.
     pub fn kafka(&self) -> Option<KafkaSettings> {
         let partners = self.partners().into_iter().map(|partner| partner.partner.name).collect();
-        self.kafka.settings(partners)
+        self.kafka.settings(partners, &self.registry)
     }
 
     /// The store on PostgreSQL, if it is there.

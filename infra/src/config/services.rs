@@ -2,10 +2,14 @@
 
 use std::{collections::BTreeMap, time::Duration};
 
+use actors::runtime::publisher::ChangesFormat;
 use schemas::UserName;
 use serde::Deserialize;
 
-use crate::{kafka::KafkaSettings, postgres::PostgresSettings};
+use crate::{
+    kafka::{KafkaSettings, RegistrySettings},
+    postgres::PostgresSettings,
+};
 
 /// Apache Kafka.
 #[derive(Debug, Clone, Deserialize)]
@@ -21,12 +25,28 @@ pub struct KafkaConfig {
     pub replication: i32,
     /// A node that is not heard for so many milliseconds loses its partitions.
     pub session_timeout_ms: u64,
+    /// How the changes for partners are written.
+    pub changes: ChangesFormat,
     /// Further properties of librdkafka, by their own names.
     pub properties: BTreeMap<String, String>,
 }
 
+/// The schema registry.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RegistryConfig {
+    /// The address of its API (Confluent's), such as `http://host:8081`.
+    pub url: Option<String>,
+}
+
 impl KafkaConfig {
-    pub(super) fn settings(&self, partners: Vec<UserName>) -> Option<KafkaSettings> {
+    pub(super) fn settings(
+        &self,
+        partners: Vec<UserName>,
+        registry: &RegistryConfig,
+    ) -> Option<KafkaSettings> {
+        let registry =
+            registry.url.clone().map(|url| RegistrySettings { url, prefix: self.prefix.clone() });
         Some(KafkaSettings {
             brokers: self.brokers.clone()?,
             prefix: self.prefix.clone(),
@@ -35,6 +55,7 @@ impl KafkaConfig {
             session_timeout: Duration::from_millis(self.session_timeout_ms),
             properties: self.properties.clone(),
             partners,
+            registry,
         })
     }
 }
@@ -47,6 +68,7 @@ impl Default for KafkaConfig {
             partitions: 64,
             replication: 3,
             session_timeout_ms: 45_000,
+            changes: ChangesFormat::Avro,
             properties: BTreeMap::new(),
         }
     }

@@ -9,7 +9,7 @@ use std::{
     time::Duration,
 };
 
-use actors::ports::{LogError, Record, Tail, TopicPartition};
+use actors::ports::{LogError, Record, Tail, Topic, TopicPartition};
 use async_trait::async_trait;
 use bytes::Bytes;
 use rdkafka::{
@@ -20,7 +20,7 @@ use rdkafka::{
 use schemas::Offset;
 use tokio::sync::mpsc;
 
-use super::{KafkaSettings, unavailable};
+use super::{KafkaSettings, registry::Registry, unavailable};
 
 /// How long a poll waits: so long an opened tail may wait for its lane.
 const POLL: Duration = Duration::from_millis(5);
@@ -37,6 +37,7 @@ type Batch = Result<Vec<Record>, LogError>;
 /// Every lane of a node.
 pub(super) struct Lanes {
     settings: Arc<KafkaSettings>,
+    registry: Option<Arc<Registry>>,
     lanes: Mutex<Vec<Lane>>,
 }
 
@@ -52,23 +53,35 @@ struct Open {
 }
 
 /// One reader's place.
-pub(super) struct KafkaTail(mpsc::Receiver<Batch>);
+pub(super) struct KafkaTail {
+    batches: mpsc::Receiver<Batch>,
+    topic: Topic,
+    registry: Option<Arc<Registry>>,
+}
 
 #[async_trait]
 impl Tail for KafkaTail {
     async fn next(&mut self) -> Result<Vec<Record>, LogError> {
-        self.0.recv().await.unwrap_or_else(|| Err(unavailable("the consumer has ended")))
+        let ended = || Err(unavailable("the consumer has ended"));
+        let mut batch = self.batches.recv().await.unwrap_or_else(ended)?;
+        if let Some(registry) = &self.registry {
+            for record in &mut batch {
+                registry.unframe(&self.topic, record).await?;
+            }
+        }
+        Ok(batch)
     }
 }
 
 impl Lanes {
-    pub(super) fn new(settings: Arc<KafkaSettings>) -> Self {
-        Self { settings, lanes: Mutex::default() }
+    pub(super) fn new(settings: Arc<KafkaSettings>, registry: Option<Arc<Registry>>) -> Self {
+        Self { settings, registry, lanes: Mutex::default() }
     }
 
     /// Reads `of` from `from` on.
     pub(super) fn open(&self, of: &TopicPartition, from: Offset) -> Result<KafkaTail, LogError> {
-        let (sender, receiver) = mpsc::channel(BATCHES);
+        let (sender, batches) = mpsc::channel(BATCHES);
+        let tail = KafkaTail { batches, topic: of.topic.clone(), registry: self.registry.clone() };
         let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
         let mut open = Open { of: of.clone(), from, sender };
         for lane in lanes.iter() {
@@ -76,7 +89,7 @@ impl Lanes {
                 continue;
             }
             match lane.opens.send(open) {
-                Ok(()) => return Ok(KafkaTail(receiver)),
+                Ok(()) => return Ok(tail),
                 Err(std_mpsc::SendError(back)) => open = back,
             }
         }
@@ -84,7 +97,7 @@ impl Lanes {
         lock(&lane.taken).insert(of.clone());
         lane.opens.send(open).map_err(|_| unavailable("a consumer cannot be started"))?;
         lanes.push(lane);
-        Ok(KafkaTail(receiver))
+        Ok(tail)
     }
 }
 
@@ -280,6 +293,7 @@ fn record_of(message: &BorrowedMessage<'_>) -> Record {
         offset: message.offset(),
         key: copy(message.key()),
         value: copy(message.payload()),
+        received: None,
         headers,
     }
 }

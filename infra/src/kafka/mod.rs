@@ -4,6 +4,7 @@
 mod claims;
 mod lanes;
 mod producer;
+mod registry;
 mod topics;
 
 use std::{
@@ -22,8 +23,11 @@ use rdkafka::{
 use schemas::{Kind, Offset, UserName};
 use tokio::time::Instant;
 
-pub use self::topics::{TopicError, check, create};
-use self::{lanes::Lanes, producer::Producer};
+use self::{lanes::Lanes, producer::Producer, registry::Registry};
+pub use self::{
+    registry::{RegistryError, RegistrySettings},
+    topics::{TopicError, check, create},
+};
 
 /// A question to the brokers must be answered within this.
 const ASK_WITHIN: Duration = Duration::from_secs(8);
@@ -49,6 +53,8 @@ pub struct KafkaSettings {
     pub properties: BTreeMap<String, String>,
     /// The partners that have topics.
     pub partners: Vec<UserName>,
+    /// The schema registry; without one, records are in single-object encoding.
+    pub registry: Option<RegistrySettings>,
 }
 
 impl KafkaSettings {
@@ -127,11 +133,15 @@ impl KafkaLog {
     pub async fn open(settings: KafkaSettings) -> Result<Self, TopicError> {
         let settings = Arc::new(settings);
         let counts = check(&settings).await?;
+        let registry = match settings.registry.clone() {
+            Some(registry) => Some(Arc::new(Registry::start(registry).await?)),
+            None => None,
+        };
         let asking = settings.consumer().set("group.id", "none").create();
         let asking: BaseConsumer = asking.map_err(TopicError::Client)?;
         Ok(Self {
-            producer: Producer::new(&settings).map_err(TopicError::Client)?,
-            lanes: Lanes::new(settings.clone()),
+            producer: Producer::new(&settings, registry.clone()).map_err(TopicError::Client)?,
+            lanes: Lanes::new(settings.clone(), registry),
             asking: Arc::new(asking),
             counts,
             settings,

@@ -16,7 +16,7 @@ use rdkafka::{
 };
 use schemas::Offset;
 
-use super::{KafkaSettings, unavailable};
+use super::{KafkaSettings, registry::Registry, unavailable};
 
 /// Records that may wait in the producer; more are refused as busy.
 const QUEUE: &str = "200000";
@@ -28,6 +28,7 @@ pub(super) struct Producer(Arc<Shared>);
 struct Shared {
     config: ClientConfig,
     prefix: String,
+    registry: Option<Arc<Registry>>,
     /// Held for the moment of a clone or of a replacement, never over an await.
     current: RwLock<Current>,
     /// The generation in which the partition's sequence began; none once it is broken.
@@ -41,7 +42,10 @@ struct Current {
 }
 
 impl Producer {
-    pub(super) fn new(settings: &KafkaSettings) -> Result<Self, KafkaError> {
+    pub(super) fn new(
+        settings: &KafkaSettings,
+        registry: Option<Arc<Registry>>,
+    ) -> Result<Self, KafkaError> {
         let mut config = settings.client();
         config
             .set("enable.idempotence", "true")
@@ -58,6 +62,7 @@ impl Producer {
         Ok(Self(Arc::new(Shared {
             config,
             prefix: settings.prefix.clone(),
+            registry,
             current: RwLock::new(Current { generation: 0, producer }),
             sequences: DashMap::new(),
         })))
@@ -85,11 +90,13 @@ impl Producer {
         for (key, value) in &record.headers {
             headers = headers.insert(Header { key, value: Some(&value[..]) });
         }
+        let framed =
+            shared.registry.as_ref().and_then(|registry| registry.frame(&to.topic, &record.value));
         let sent = producer.send_result(
             FutureRecord::to(&name)
                 .partition(to.partition)
                 .key(&record.key[..])
-                .payload(&record.value[..])
+                .payload(framed.as_deref().unwrap_or(&record.value))
                 .headers(headers),
         );
         let sequence = record.sequence;

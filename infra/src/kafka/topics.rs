@@ -11,7 +11,7 @@ use rdkafka::{
     metadata::Metadata,
 };
 
-use super::{KafkaSettings, MOST_BYTES};
+use super::{KafkaSettings, MOST_BYTES, RegistryError};
 
 /// The brokers must answer within this, so that a wrong address is named soon.
 const ANSWER_WITHIN: Duration = Duration::from_secs(6);
@@ -36,6 +36,9 @@ pub enum TopicError {
     /// Topics are not as they must be.
     #[error("{}; `switchyard topics create` makes what is missing", .0.join("; "))]
     Wrong(Vec<String>),
+    /// The schema registry cannot be used.
+    #[error(transparent)]
+    Registry(#[from] RegistryError),
     /// A topic cannot be made.
     #[error("topic {topic} cannot be made: {reason}")]
     NotMade {

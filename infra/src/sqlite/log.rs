@@ -318,7 +318,7 @@ impl Writer {
             }
             let end = next.entry(id).or_insert_with(|| *self.shared.ends[&id].borrow());
             let NewRecord { key, value, headers, .. } = record;
-            records.push((id, Record { offset: *end, key, value, headers }));
+            records.push((id, Record { offset: *end, key, value, received: None, headers }));
             waiting.push(done);
             *end += 1;
         }
@@ -469,7 +469,7 @@ impl Shared {
             return Err(damaged(offset, "the checksum does not match"));
         }
         let headers = headers_from_bytes(&headers);
-        Ok(Record { offset, key: key.into(), value: value.into(), headers })
+        Ok(Record { offset, key: key.into(), value: value.into(), received: None, headers })
     }
 
     fn reading_failed(&self, of: &TopicPartition, error: &sqlx::Error) -> LogError {

@@ -12,10 +12,7 @@ use actors::{
         replica::fold,
     },
 };
-use schemas::{
-    Change, Command, CommandId, EntityKey, Outcome, OutcomeRecord, Verdict,
-    codec::{self, SchemaIds},
-};
+use schemas::{Change, Command, CommandId, EntityKey, Outcome, OutcomeRecord, Verdict, codec};
 
 use super::{World, gateway::changes_of};
 
@@ -32,7 +29,7 @@ struct Canon {
 /// How often the partition was taken.
 pub(super) fn fences(world: &World) -> usize {
     let is_fence = |value: &bytes::Bytes| {
-        let record = codec::decode_outcome(world.kind, value, &SchemaIds::default());
+        let record = codec::decode_outcome(world.kind, value);
         matches!(record, Ok(OutcomeRecord::Fence(_)))
     };
     world.log.outcomes.iter().filter(|(_, value)| is_fence(value)).count()
@@ -58,7 +55,7 @@ fn read(world: &World, found: &mut Vec<String>) -> Canon {
     let mut reader = ReaderPosition::new(Checkpoint::START);
     for (offset, (_, value)) in (0..).zip(&world.log.outcomes) {
         let before = reader.checkpoint().last_command_offset;
-        let Ok(record) = codec::decode_outcome(world.kind, value, &SchemaIds::default()) else {
+        let Ok(record) = codec::decode_outcome(world.kind, value) else {
             found.push(format!("outcome {offset} cannot be read"));
             continue;
         };
@@ -98,7 +95,7 @@ fn decided_rightly(world: &World, entity: &Entity, outcome: &Outcome, found: &mu
         found.push("an outcome of a command that is not in the log".into());
         return;
     };
-    let Ok(command) = codec::decode_command(world.kind, value, &SchemaIds::default()) else {
+    let Ok(command) = codec::decode_command(world.kind, value) else {
         return;
     };
     if command.tenant != command.key.tenant && matches!(outcome.verdict, Verdict::Accepted { .. }) {

@@ -173,8 +173,7 @@ fn join(world: &mut World, place: usize, gateway: usize, key: &EntityKey) {
     let mut next = seen.len() as i64 + 1;
     let rows = world.store.journal_now(key);
     let stored = rows.iter().filter_map(|row| {
-        let ids = schemas::codec::SchemaIds::default();
-        match schemas::codec::decode_outcome(world.kind, &row.value, &ids) {
+        match schemas::codec::decode_outcome(world.kind, &row.value) {
             Ok(schemas::OutcomeRecord::Outcome(outcome)) => Some(*outcome),
             Ok(schemas::OutcomeRecord::Fence(_)) | Err(_) => None,
         }

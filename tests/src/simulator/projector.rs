@@ -43,6 +43,7 @@ impl ProjectorProcess {
                 offset: offset as i64,
                 key: key.clone(),
                 value: value.clone(),
+                received: None,
                 headers: Vec::new(),
             })
             .collect();

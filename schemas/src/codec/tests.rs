@@ -1,4 +1,8 @@
-use super::*;
+use apache_avro::Schema;
+
+use super::table::hex;
+use super::{table::HEADER, *};
+use crate::room::RoomChange;
 
 #[test]
 fn released_schemas_are_those_of_the_types() {
@@ -94,32 +98,68 @@ fn sample_outcomes() -> Vec<Outcome> {
 
 #[test]
 fn commands_survive_both_framings() {
-    let mut ids = SchemaIds::default();
-    for (id, kind) in (7..).zip(Kind::ALL) {
-        ids.insert(id, Subject::Command(kind));
-    }
     for command in sample_commands() {
         let kind = command.body.kind();
         let bytes = encode_command(&command).unwrap();
-        assert_eq!(decode_command(kind, &bytes, &ids).unwrap(), command);
-        let framed = to_confluent(&bytes, 7 + kind as u32);
-        assert_eq!(decode_command(kind, &framed, &ids).unwrap(), command);
+        assert_eq!(decode_command(kind, &bytes).unwrap(), command);
+        let framed = to_confluent(&bytes, 7);
+        assert_eq!(confluent_id(&framed), Some(7));
+        let fingerprint = newest_schema(Subject::Command(kind)).0;
+        assert_eq!(fingerprint_of(&bytes), Some(fingerprint));
+        assert_eq!(from_confluent(&framed, fingerprint), bytes);
         let record = PartnerRecord { command_id: None, expect: Some(1), body: command.body };
         let bytes = encode_partner(&record).unwrap();
-        assert_eq!(decode_partner(&bytes, &ids).unwrap(), record);
+        assert_eq!(decode_partner(kind, &bytes).unwrap(), record);
     }
+}
+
+#[test]
+fn a_learned_schema_is_read_where_it_is_expected() {
+    let mut schema = serde_json::to_value(Subject::Partner(Kind::Room).schema()).unwrap();
+    schema["fields"].as_array_mut().unwrap().remove(0);
+    let subject = Subject::Partner(Kind::Room);
+    let fingerprint = learn(subject, &schema.to_string()).unwrap();
+    #[derive(serde::Serialize)]
+    struct Without {
+        at: Option<i64>,
+        expect: Option<i64>,
+        body: crate::room::RoomCommand,
+    }
+    let crate::Body::Room(body) = sample_commands().pop().unwrap().body else { panic!("a room") };
+    let foreign = Coder::new(subject, Schema::parse(&schema).unwrap());
+    let bytes = foreign.encode(&Without { at: None, expect: Some(2), body }).unwrap();
+    assert_eq!(fingerprint_of(&bytes), Some(fingerprint));
+    assert_eq!(decode_partner(Kind::Room, &bytes).unwrap().expect, Some(2));
+    let elsewhere = decode_partner(Kind::Board, &bytes);
+    assert!(matches!(elsewhere, Err(CodecError::UnknownFingerprint(_))));
+    assert!(matches!(learn(subject, "{"), Err(LearnError::Schema(_))));
+    // Today's own is known without being learned.
+    let (own, text) = newest_schema(subject);
+    assert_eq!(learn(subject, text).unwrap(), own);
+}
+
+#[test]
+fn public_changes_hold_every_change() {
+    let [accepted, rejected, _] = &sample_outcomes()[..] else { panic!("three") };
+    let key = "main/room:1".parse().unwrap();
+    let [bytes] = &encode_changes(&key, accepted).unwrap()[..] else { panic!("one change") };
+    let public: PublicChange<RoomChange> =
+        newest(Subject::Change(Kind::Room)).decode(&bytes[HEADER..]).unwrap();
+    assert_eq!((public.seq, public.redoes, public.command_id), (2, Some(1), accepted.command_id));
+    assert_eq!(ChangeBody::Room(public.body), posted("> *a* `b`\n\n- c"));
+    assert_eq!(encode_changes(&key, rejected).unwrap(), Vec::<Vec<u8>>::new());
 }
 
 #[test]
 fn outcomes_and_fences_survive() {
     for outcome in sample_outcomes() {
         let bytes = encode_outcome(Kind::Room, &outcome).unwrap();
-        let back = decode_outcome(Kind::Room, &bytes, &SchemaIds::default()).unwrap();
+        let back = decode_outcome(Kind::Room, &bytes).unwrap();
         assert_eq!(back, OutcomeRecord::Outcome(Box::new(outcome)));
     }
     let fence = Fence { owner: "n1/3".into(), at: crate::Timestamp::from_millis(1) };
     let bytes = encode_fence(&fence).unwrap();
-    let back = decode_outcome(Kind::Event, &bytes, &SchemaIds::default()).unwrap();
+    let back = decode_outcome(Kind::Event, &bytes).unwrap();
     assert_eq!(back, OutcomeRecord::Fence(fence));
 }
 
@@ -136,21 +176,20 @@ fn wire_bytes_do_not_change_unnoticed() {
 
 #[test]
 fn what_is_no_record_says_why() {
-    let ids = SchemaIds::default();
     let mut good = encode_command(&sample_commands()[0]).unwrap();
     let kind = Kind::Board;
-    assert!(matches!(decode_command(kind, b"{}", &ids), Err(CodecError::Framing(_))));
-    assert!(matches!(decode_command(kind, b"", &ids), Err(CodecError::Framing(_))));
-    let unknown = decode_command(kind, &[0, 0, 0, 0, 9, 1], &ids);
+    assert!(matches!(decode_command(kind, b"{}"), Err(CodecError::Framing(_))));
+    assert!(matches!(decode_command(kind, b""), Err(CodecError::Framing(_))));
+    let unknown = decode_command(kind, &[0, 0, 0, 0, 9, 1]);
     assert!(matches!(unknown, Err(CodecError::UnknownId(9))));
-    let wrong = decode_command(Kind::Room, &good, &ids);
+    let wrong = decode_command(Kind::Room, &good);
     assert!(matches!(wrong, Err(CodecError::Unexpected { .. })));
-    let cut = decode_command(kind, &good[..good.len() - 1], &ids);
+    let cut = decode_command(kind, &good[..good.len() - 1]);
     assert!(matches!(cut, Err(CodecError::Malformed { .. })));
     good.push(0);
-    assert!(matches!(decode_command(kind, &good, &ids), Err(CodecError::Malformed { .. })));
+    assert!(matches!(decode_command(kind, &good), Err(CodecError::Malformed { .. })));
     good[3] ^= 1;
-    assert!(matches!(decode_command(kind, &good, &ids), Err(CodecError::UnknownFingerprint(_))));
+    assert!(matches!(decode_command(kind, &good), Err(CodecError::UnknownFingerprint(_))));
 }
 
 /// A schema of another release: today's with one field more or less.
@@ -217,15 +256,14 @@ mod any_bytes {
     proptest! {
         #![proptest_config(ProptestConfig::with_cases(2_000))]
         #[test]
-        fn never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), which in 0usize..10) {
-            let ids = SchemaIds::default();
-            let subject = Subject::ALL[which];
+        fn never_panic(bytes in prop::collection::vec(any::<u8>(), 0..200), which in 0usize..Subject::ALL.len()) {
+                    let subject = Subject::ALL[which];
             let framed = [&newest(subject).header[..], &bytes[..]].concat();
             for kind in Kind::ALL {
                 for input in [&bytes, &framed] {
-                    drop(decode_command(kind, input, &ids));
-                    drop(decode_outcome(kind, input, &ids));
-                    drop(decode_partner(input, &ids));
+                    drop(decode_command(kind, input));
+                    drop(decode_outcome(kind, input));
+                    drop(decode_partner(kind, input));
                 }
             }
         }
@@ -237,9 +275,9 @@ mod any_bytes {
             let mut bytes = encode_command(command).unwrap();
             let at = at % bytes.len();
             bytes[at] ^= flip;
-            drop(decode_command(command.body.kind(), &bytes, &SchemaIds::default()));
+            drop(decode_command(command.body.kind(), &bytes));
             bytes.truncate(at);
-            prop_assert!(decode_command(command.body.kind(), &bytes, &SchemaIds::default()).is_err());
+            prop_assert!(decode_command(command.body.kind(), &bytes).is_err());
         }
 
         #[test]
