@@ -53,6 +53,8 @@ pub struct Services {
     pub postgres: String,
     /// The address of Redis.
     pub redis: String,
+    /// The address of the schema registry's API, once it is started.
+    pub registry: Option<String>,
 }
 
 impl Services {
@@ -89,6 +91,7 @@ impl Services {
             brokers: brokers.filter_map(|(_, pid)| pid.parse().ok()).collect(),
             postgres: value(&postgres, "url")?,
             redis: value(&redis, "url")?,
+            registry: None,
             folder,
         };
         let output = services.run(&["topics", "create"]).await?;
@@ -99,7 +102,8 @@ impl Services {
 
     /// Configuration variables of a node here, without the prefix.
     pub fn variables(&self) -> Vec<(String, String)> {
-        [
+        let registry = self.registry.iter().map(|url| ("REGISTRY__URL".into(), url.clone()));
+        let fixed = [
             ("KAFKA__BROKERS", self.kafka.clone()),
             ("KAFKA__PARTITIONS", PARTITIONS.to_string()),
             ("KAFKA__REPLICATION", if self.brokers.len() < 3 { "1" } else { "3" }.into()),
@@ -109,8 +113,43 @@ impl Services {
             ("REDIS__URL", self.redis.clone()),
             ("AUTH__SECRET", "a secret that every node of a test shares".into()),
         ]
-        .map(|(name, value)| (name.to_owned(), value))
-        .into()
+        .map(|(name, value)| (name.to_owned(), value));
+        fixed.into_iter().chain(registry).collect()
+    }
+
+    /// Starts a schema registry too, for nodes that are started from now on.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn start_registry(&mut self) -> anyhow::Result<()> {
+        let folder = self.folder.path().join("registry").display().to_string();
+        self.registry = Some(value(&run("registry", &["start", &folder]).await?, "url")?);
+        Ok(())
+    }
+
+    /// Has the Python partner do something: `write` or `read`, the topic, and what it needs; gives
+    /// the lines that it prints.
+    ///
+    /// # Errors
+    /// If there is no registry, or the partner fails.
+    pub async fn partner(
+        &self,
+        what: &str,
+        arguments: &[&str],
+        input: &str,
+    ) -> anyhow::Result<Vec<String>> {
+        let registry = self.registry.as_deref().context("the registry is not started")?;
+        let mut command = Command::new(script("partner"));
+        command.args([what, &self.kafka, registry]).args(arguments);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).kill_on_drop(true);
+        let mut child = command.spawn()?;
+        let mut stdin = child.stdin.take().context("stdin is piped")?;
+        stdin.write_all(input.as_bytes()).await?;
+        drop(stdin);
+        let output = tokio::time::timeout(START_WITHIN, child.wait_with_output());
+        let output = output.await.context("the partner does not end")??;
+        ensure!(output.status.success(), "the partner ends with {}", output.status);
+        Ok(String::from_utf8(output.stdout)?.lines().map(str::to_owned).collect())
     }
 
     /// Runs the program against these services.
@@ -220,8 +259,11 @@ impl Services {
 
 impl Drop for Services {
     fn drop(&mut self) {
-        for name in ["kafka", "postgres", "redis"] {
+        for name in ["kafka", "postgres", "redis", "registry"] {
             let folder = self.folder.path().join(name);
+            if !folder.exists() {
+                continue;
+            }
             // What does not end in time keeps nobody from ending the test.
             std::process::Command::new(script(name)).arg("stop").arg(folder).status().ok();
         }

@@ -8,7 +8,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actors::ports::{LogError, Record, Topic};
+use actors::{
+    ports::{LogError, Record, Topic},
+    runtime::forwarder::RETRY_HEADER,
+};
 use dashmap::DashMap;
 use schemas::{
     EntityId, Kind,
@@ -123,7 +126,15 @@ impl Registry {
         let client = reqwest::Client::builder().timeout(ANSWER_WITHIN).build()?;
         let mut registry = Self { settings, client, own: HashMap::new(), known: DashMap::new() };
         for subject in Subject::ALL {
-            registry.register(subject).await?;
+            // Nodes that start at the same time are in each other's way once.
+            match registry.register(subject).await {
+                Err(RegistryError::Refused { path, status, .. }) => {
+                    tracing::info!(path, %status, "the schema registry is asked again");
+                    tokio::time::sleep(ASK_AGAIN).await;
+                    registry.register(subject).await?;
+                }
+                result => result?,
+            }
         }
         Ok(registry)
     }
@@ -179,9 +190,6 @@ impl Registry {
         if status == reqwest::StatusCode::NOT_FOUND {
             return Ok(None);
         }
-        if status == reqwest::StatusCode::CONFLICT {
-            return Err(RegistryError::Incompatible { subject: path });
-        }
         if !status.is_success() {
             let said = response.text().await.unwrap_or_default().chars().take(300).collect();
             return Err(RegistryError::Refused { path, status, said });
@@ -190,12 +198,14 @@ impl Registry {
     }
 
     /// The schema that `id` stands for where `topic` and `key` say what to expect; none if the
-    /// registry has no such Avro schema.
+    /// registry has no such Avro schema. One that it did not have is asked for again after a while,
+    /// or if `asks_anew`.
     async fn schema(
         &self,
         id: u32,
         topic: &Topic,
         key: &[u8],
+        asks_anew: bool,
     ) -> Result<Option<Fingerprint>, RegistryError> {
         let candidates = candidates(topic, key);
         let mut asked_lately = false;
@@ -206,7 +216,7 @@ impl Registry {
                 None => {}
             }
         }
-        let Some(first) = candidates.first().copied().filter(|_| !asked_lately) else {
+        let Some(first) = candidates.first().copied().filter(|_| asks_anew || !asked_lately) else {
             return Ok(None);
         };
         let get = self.client.get(self.url(&format!("schemas/ids/{id}")));
@@ -234,7 +244,10 @@ impl Registry {
     /// If the registry must be asked and does not answer: the record may be good.
     pub(super) async fn unframe(&self, topic: &Topic, record: &mut Record) -> Result<(), LogError> {
         let Some(id) = codec::confluent_id(&record.value) else { return Ok(()) };
-        if let Some(fingerprint) = self.schema(id, topic, &record.key).await.map_err(unavailable)? {
+        // Whoever retries a letter has just registered what was missing.
+        let is_retried = record.headers.iter().any(|(name, _)| name == RETRY_HEADER);
+        let found = self.schema(id, topic, &record.key, is_retried).await.map_err(unavailable)?;
+        if let Some(fingerprint) = found {
             let value = codec::from_confluent(&record.value, fingerprint).into();
             record.received = Some(std::mem::replace(&mut record.value, value));
         }

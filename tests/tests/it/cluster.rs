@@ -13,15 +13,15 @@ use rdkafka::{
 use serde_json::{Value, json};
 use tests::{
     client::{Client, Http},
-    server::{Setup, TestServer},
+    server::Setup,
     services::{PARTITIONS, SESSION_TIMEOUT, Services},
 };
-use tokio::sync::{Mutex, watch};
+use tokio::sync::Mutex;
 
-use crate::workers::{Scene, Worker, check, create_entities};
+use crate::load::Load;
 
 /// One cluster at a time: the machine may be small.
-static ALONE: Mutex<()> = Mutex::const_new(());
+pub(crate) static ALONE: Mutex<()> = Mutex::const_new(());
 
 const EVENT: &str = r#"{"type": "createEvent", "title": "e", "timeZone": "UTC",
     "start": "2030-01-01T10:00:00Z", "end": "2030-01-01T11:00:00Z"}"#;
@@ -77,64 +77,6 @@ async fn clients_at_different_nodes_share_boards_rooms_events_and_presence() -> 
     let (status, board) = http.get("/api/v1/boards/1?min_seq=2").await?;
     assert_eq!((status, &board["seq"]), (200, &json!(2)));
     services.verify().await
-}
-
-/// Workers at nodes, each told by its own scene where to go.
-struct Load {
-    scenes: Vec<watch::Sender<Scene>>,
-    counted: watch::Receiver<usize>,
-    running: Vec<tokio::task::JoinHandle<anyhow::Result<(Worker, Client)>>>,
-}
-
-impl Load {
-    /// Two writers and a watcher at each node.
-    async fn start(nodes: &[&TestServer]) -> anyhow::Result<Self> {
-        create_entities(nodes[0]).await?;
-        let (acknowledged, counted) = watch::channel(0);
-        let (mut scenes, mut running) = (Vec::new(), Vec::new());
-        for (place, node) in nodes.iter().enumerate() {
-            let (scene, at) = watch::channel(Scene { address: node.address.clone(), stop: false });
-            for name in ["writer-a", "writer-b", "watcher"] {
-                let name = format!("{name}{place}");
-                let worker = Worker::new(node, &name, at.clone(), acknowledged.clone()).await?;
-                running.push(tokio::spawn(worker.run()));
-            }
-            scenes.push(scene);
-        }
-        Ok(Self { scenes, counted, running })
-    }
-
-    /// Waits until so many more commands are acknowledged.
-    async fn progress(&mut self, more: usize) -> anyhow::Result<()> {
-        let target = *self.counted.borrow_and_update() + more;
-        let reached = self.counted.wait_for(|count| *count >= target);
-        if tokio::time::timeout(Duration::from_secs(60), reached).await.is_ok_and(|r| r.is_ok()) {
-            return Ok(());
-        }
-        for worker in self.running.drain(..).filter(tokio::task::JoinHandle::is_finished) {
-            worker.await?.map(|_| ())?;
-        }
-        anyhow::bail!("{} of {target} acknowledged", *self.counted.borrow())
-    }
-
-    fn move_to(&self, place: usize, node: &TestServer) {
-        self.scenes[place].send_modify(|scene| scene.address.clone_from(&node.address));
-    }
-
-    /// Stops, and checks everything that was acknowledged and seen.
-    async fn finish(self, services: &Services, node: &TestServer) -> anyhow::Result<()> {
-        for scene in &self.scenes {
-            scene.send_modify(|scene| scene.stop = true);
-        }
-        let mut workers = Vec::new();
-        for worker in self.running {
-            workers.push(worker.await??);
-        }
-        eprintln!("{} commands acknowledged", *self.counted.borrow());
-        check(node, &mut workers).await?;
-        drop(workers);
-        services.verify().await
-    }
 }
 
 #[tokio::test]
@@ -365,7 +307,8 @@ fn published(services: &Services, wanted: usize) -> anyhow::Result<BTreeMap<Stri
 async fn partners_read_every_change_as_everybody_sees_it() -> anyhow::Result<()> {
     let _alone = ALONE.lock().await;
     let services = Services::start().await?;
-    let mut node = services.node("n1").await?;
+    let setup = Setup::default().with("KAFKA__CHANGES", "json");
+    let mut node = services.node_with("n1", setup).await?;
     let mut ada = Client::connect(&node, "ada").await?;
     let mut expected: BTreeMap<String, Vec<Value>> = BTreeMap::new();
     for n in 0..4 {
