@@ -34,7 +34,7 @@ def write(bootstrap, registry, topic, subject):
 
 
 def read(bootstrap, registry, topic, count):
-    deserialize = AvroDeserializer(registry, conf={"return.record.name": True})
+    deserialize = AvroDeserializer(registry)
     consumer = Consumer({"bootstrap.servers": bootstrap, "group.id": "partner", "enable.auto.commit": False})
     partitions = consumer.list_topics(topic, 10).topics[topic].partitions
     consumer.assign([TopicPartition(topic, partition, 0) for partition in partitions])
