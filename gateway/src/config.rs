@@ -1,8 +1,8 @@
 //! What a gateway can be told.
 
-use std::{net::SocketAddr, path::PathBuf, time::Duration};
+use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use actors::runtime::forwarder::Partner;
+use actors::runtime::{forwarder::Partner, guards::Guards};
 use schemas::role::TenantRole;
 
 /// How strict the program is about its own configuration, and what it offers to newcomers.
@@ -119,6 +119,8 @@ pub struct GatewayConfig {
     pub workers: usize,
     /// Whether clients are served; otherwise there are health, metrics and status only.
     pub serves_clients: bool,
+    /// The rules that are kept.
+    pub guards: Arc<Guards>,
     /// Whether `/ws/echo` is there, for conformance runners.
     pub ws_echo: bool,
     /// How long a command may take before the answer is `timeout`.

@@ -107,7 +107,8 @@ impl Gateway {
         };
         let listen = config.listen;
         let idle_after = Duration::from_secs(u64::from(config.limits.idle_seconds));
-        let hub = Hub::start(ports, signals, workers, config.limits.commands_in_flight);
+        let hub =
+            Hub::start(ports, signals, workers, config.limits.commands_in_flight, &config.guards);
         let shards = hub.shards();
         let app = App::new(config, hub, node, workers, signals_probe)?;
         let shared = app.clone();

@@ -9,11 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actors::ports::{Log, Store};
-use anyhow::{Context as _, bail};
-use clap::{Args, Parser, Subcommand, ValueEnum};
-use gateway::config::Profile;
-use infra::{
+use crate::{
     clock::SystemClock,
     config::{NodeRole, Overrides, Settings},
     dlq::{self, DeadLetter, Resolution},
@@ -24,12 +20,19 @@ use infra::{
     sqlite::{DataFolder, SqliteLog, SqliteStore},
     telemetry, verify,
 };
+use actors::{
+    ports::{Log, Store},
+    runtime::guards::Guards,
+};
+use anyhow::{Context as _, bail};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use gateway::config::Profile;
 use schemas::{EntityId, EntityKey, TenantId, Timestamp, UserName, codec::Subject};
 
 /// Boards, events and rooms, live: every one an actor over a durable log.
 #[derive(Debug, Parser)]
 #[command(name = "switchyard", version, about)]
-pub(crate) struct Arguments {
+struct Arguments {
     /// What to do; `serve` if nothing is said.
     #[command(subcommand)]
     command: Option<Command>,
@@ -241,10 +244,29 @@ fn parse_duration(text: &str) -> Result<Duration, String> {
     count.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
 }
 
-/// Does what the arguments say.
-pub(crate) fn run(arguments: Arguments) -> anyhow::Result<ExitCode> {
+/// Does what the command line says, keeping the rules of `guards`; gives the exit code: 0, 1 if it
+/// fails, 2 if the command line is wrong.
+pub fn main(guards: Guards) -> ExitCode {
+    let arguments = match Arguments::try_parse() {
+        Ok(arguments) => arguments,
+        Err(error) => {
+            // clap prints help to stdout and errors to stderr, and knows which is which.
+            error.print().ok();
+            return ExitCode::from(if error.use_stderr() { 2 } else { 0 });
+        }
+    };
+    match run(arguments, Arc::new(guards)) {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("switchyard: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run(arguments: Arguments, guards: Arc<Guards>) -> anyhow::Result<ExitCode> {
     match arguments.command.unwrap_or_else(|| Command::Serve(Serve::default())) {
-        Command::Serve(arguments) => serve(arguments),
+        Command::Serve(arguments) => serve(arguments, guards),
         Command::Token(arguments) => token(arguments),
         Command::Inspect(arguments) => {
             let key = EntityKey::new(arguments.tenant.clone(), arguments.entity.clone());
@@ -286,7 +308,7 @@ async fn dead_letters(action: DlqAction) -> anyhow::Result<ExitCode> {
 
 async fn resolve(place: &Place, ids: &[i64], how: Resolution) -> anyhow::Result<ExitCode> {
     let settings = settings(place, Overrides::default())?;
-    let (ports, kept) = serve::open(&settings).await?;
+    let (ports, kept) = serve::open(&settings, &Arc::default()).await?;
     for id in ids {
         dlq::resolve(&*ports.log, *id, how).await?;
     }
@@ -344,7 +366,7 @@ fn print_lines(lines: &[String]) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn serve(arguments: Serve) -> anyhow::Result<ExitCode> {
+fn serve(arguments: Serve, guards: Arc<Guards>) -> anyhow::Result<ExitCode> {
     telemetry::start();
     let settings = settings(
         &arguments.place,
@@ -367,7 +389,7 @@ fn serve(arguments: Serve) -> anyhow::Result<ExitCode> {
     });
     system.block_on(async {
         let started = Instant::now();
-        let server = Server::start(&settings).await?;
+        let server = Server::start(&settings, guards).await?;
         let address = server.address();
         tracing::info!(
             %address, data = %settings.data.display(), node = settings.node,
@@ -425,7 +447,7 @@ async fn look(place: &Place) -> anyhow::Result<Looked> {
     if let (Some(kafka), Some(postgres)) = (settings.kafka(), settings.postgres()) {
         let partitions = kafka.partitions;
         let log = Arc::new(KafkaLog::open(kafka).await?);
-        let store = Arc::new(PostgresStore::open(&postgres, partitions).await?);
+        let store = Arc::new(PostgresStore::open(&postgres, partitions, Arc::default()).await?);
         return Ok(Looked { log, store, embedded: None });
     }
     let folder = Arc::new(DataFolder::look_at(&settings.data)?);

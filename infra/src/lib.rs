@@ -1,5 +1,6 @@
 //! Adapters behind the ports, configuration, and what the program `switchyard` does.
 
+pub mod cli;
 pub mod clock;
 pub mod config;
 mod crc;

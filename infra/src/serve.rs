@@ -84,16 +84,16 @@ pub struct Server {
     kept: Kept,
 }
 
-/// Opens log and store, for writing.
+/// Opens log and store, for writing by the rules of `guards`.
 ///
 /// # Errors
 /// If one of them cannot be used.
-pub async fn open(settings: &Settings) -> Result<(Ports, Kept), ServeError> {
+pub async fn open(settings: &Settings, guards: &Arc<Guards>) -> Result<(Ports, Kept), ServeError> {
     let clock = Arc::new(SystemClock);
     if let (Some(kafka), Some(postgres)) = (settings.kafka(), settings.postgres()) {
         let partitions = kafka.partitions;
         let log = KafkaLog::open(kafka).await?;
-        let store = PostgresStore::open(&postgres, partitions).await?;
+        let store = PostgresStore::open(&postgres, partitions, guards.clone()).await?;
         return Ok((Ports { log: Arc::new(log), store: Arc::new(store), clock }, Kept::Shared));
     }
     let folder = Arc::new(DataFolder::open(&settings.data)?);
@@ -122,20 +122,21 @@ async fn signals(settings: &Settings) -> Result<(Arc<dyn Signals>, SignalsProbe)
 }
 
 impl Server {
-    /// Opens log and store and starts everything. Must be called within an actix system.
+    /// Opens log and store and starts everything, keeping the rules of `guards`. Must be called within an actix system.
     ///
     /// # Errors
     /// If the configuration does not hold, a service cannot be used, or the address is taken.
-    pub async fn start(settings: &Settings) -> Result<Self, ServeError> {
+    pub async fn start(settings: &Settings, guards: Arc<Guards>) -> Result<Self, ServeError> {
         let mut config = settings.gateway()?;
-        let (ports, kept) = open(settings).await?;
+        let (ports, kept) = open(settings, &guards).await?;
+        config.guards = guards.clone();
         let (signals, probe) = signals(settings).await?;
         let partners = config.partners.iter().map(|partner| partner.partner.clone()).collect();
         let owners = OwnerSettings {
             node: settings.node.clone(),
             passivate_after: Duration::from_secs(settings.actors.passivate_seconds),
             most_entities: settings.actors.most_entities,
-            guards: Arc::new(Guards::default()),
+            guards,
         };
         let role = |role: &NodeRole| match role {
             NodeRole::Gateway => None,

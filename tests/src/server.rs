@@ -41,6 +41,8 @@ pub struct Setup {
     pub arguments: Vec<String>,
     /// Configuration variables, without the prefix: `LIMITS__COMMANDS_PER_MINUTE`.
     pub variables: Vec<(String, String)>,
+    /// What the program `faulty` switches on or off; none runs the program itself.
+    pub faults: Option<String>,
 }
 
 impl Default for Setup {
@@ -50,7 +52,7 @@ impl Default for Setup {
             ["COMMANDS_PER_MINUTE", "JOINS_PER_SECOND", "SIGNALS_PER_SECOND", "ANONYMOUS_REQUESTS"];
         let variables =
             lifted.iter().map(|name| (format!("LIMITS__{name}"), "0".to_owned())).collect();
-        Self { arguments: Vec::new(), variables }
+        Self { arguments: Vec::new(), variables, faults: None }
     }
 }
 
@@ -60,6 +62,13 @@ impl Setup {
     pub fn with(mut self, name: &str, value: &str) -> Self {
         self.variables.retain(|(known, _)| known != name);
         self.variables.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
+    /// The same with faults, as `faulty` names them.
+    #[must_use]
+    pub fn faulty(mut self, faults: &str) -> Self {
+        self.faults = Some(faults.to_owned());
         self
     }
 
@@ -186,6 +195,15 @@ impl TestServer {
         Ok(tokio::time::timeout(PATIENCE, self.child.wait()).await.context("still running")??)
     }
 
+    /// Waits until the process has ended by itself.
+    ///
+    /// # Errors
+    /// If it does not within so long.
+    pub async fn wait_for_end(&mut self, within: Duration) -> anyhow::Result<()> {
+        tokio::time::timeout(within, self.child.wait()).await.context("still running")??;
+        Ok(())
+    }
+
     /// A development token.
     ///
     /// # Errors
@@ -218,7 +236,14 @@ pub async fn run(data: &Path, arguments: &[&str]) -> anyhow::Result<Output> {
 
 /// Starts `serve` and reads from its stderr where it listens.
 async fn spawn(data: &Path, setup: &Setup, listen: &str) -> anyhow::Result<(Child, String)> {
-    let mut command = Command::new(program());
+    let mut command = match &setup.faults {
+        Some(faults) => {
+            let mut command = Command::new(program().with_file_name("faulty"));
+            command.env("SWITCHYARD_FAULTS", faults);
+            command
+        }
+        None => Command::new(program()),
+    };
     command
         .args(["serve", "--listen", listen, "--data"])
         .arg(data)

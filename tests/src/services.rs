@@ -10,7 +10,10 @@ use anyhow::{Context as _, ensure};
 use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
-use crate::server::{Setup, TestServer, program};
+use crate::{
+    proxy::Proxy,
+    server::{Setup, TestServer, program},
+};
 
 /// Starting a service must be done within this, fetching included.
 const START_WITHIN: Duration = Duration::from_secs(180);
@@ -55,6 +58,8 @@ pub struct Services {
     pub redis: String,
     /// The address of the schema registry's API, once it is started.
     pub registry: Option<String>,
+    /// The proxy that nodes may reach the first broker through.
+    pub proxy: Proxy,
 }
 
 impl Services {
@@ -78,13 +83,20 @@ impl Services {
         let place = |name: &str| folder.path().join(name).display().to_string();
         let (kafka, postgres, redis) = (place("kafka"), place("postgres"), place("redis"));
         let count = brokers.to_string();
-        let (kafka, postgres, redis) =
-            (["start", &kafka, &count], ["start", &postgres], ["start", &redis]);
+        let mut proxy = Proxy::bind().await?;
+        let port = proxy.port.to_string();
+        let mut start = vec!["start", &kafka, &count];
+        // With several brokers each would need a proxy of its own.
+        start.extend((brokers == 1).then_some(&*port));
+        let (kafka, postgres, redis) = (start, ["start", &postgres], ["start", &redis]);
         let (kafka, postgres, redis) = tokio::try_join!(
             run("kafka", &kafka),
             run("postgres", &postgres),
             run("redis", &redis)
         )?;
+        if let Ok(behind) = value(&kafka, "behind") {
+            proxy.lead_to(behind);
+        }
         let brokers = kafka.iter().filter(|(name, _)| name == "pid");
         let services = Self {
             kafka: value(&kafka, "bootstrap")?,
@@ -92,6 +104,7 @@ impl Services {
             postgres: value(&postgres, "url")?,
             redis: value(&redis, "url")?,
             registry: None,
+            proxy,
             folder,
         };
         let output = services.run(&["topics", "create"]).await?;
@@ -178,7 +191,7 @@ impl Services {
     /// # Errors
     /// If it does not become ready.
     pub async fn node_with(&self, name: &str, mut setup: Setup) -> anyhow::Result<TestServer> {
-        setup.variables.extend(self.variables());
+        setup.variables.splice(0..0, self.variables());
         let setup = setup.with("NODE", name);
         TestServer::start_in(&self.folder.path().join(name), setup).await
     }
@@ -219,9 +232,37 @@ impl Services {
     ///
     /// # Errors
     /// If it does not start.
-    pub async fn restart_broker(&self, number: usize) -> anyhow::Result<()> {
+    pub async fn restart_broker(&mut self, number: usize) -> anyhow::Result<()> {
         let folder = self.folder.path().join("kafka").display().to_string();
-        run("kafka", &["again", &folder, &number.to_string()]).await.map(|_| ())
+        let mut command = Command::new(script("kafka"));
+        command.args(["again", &folder, &number.to_string()]).kill_on_drop(true);
+        let output = tokio::time::timeout(START_WITHIN, command.output()).await??;
+        ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        self.brokers[number - 1] = String::from_utf8(output.stdout)?.trim().parse()?;
+        Ok(())
+    }
+
+    /// Makes the brokers' disks slow, or as fast as they are.
+    ///
+    /// # Errors
+    /// If the file that says so cannot be made or removed.
+    pub fn slow_disk(&self, is_slow: bool) -> anyhow::Result<()> {
+        let file = self.folder.path().join("kafka/slow");
+        if is_slow {
+            std::fs::write(file, "")?
+        } else {
+            std::fs::remove_file(file)?
+        }
+        Ok(())
+    }
+
+    /// Kills PostgreSQL and starts it again.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn crash_postgres(&self) -> anyhow::Result<()> {
+        let folder = self.folder.path().join("postgres").display().to_string();
+        run("postgres", &["crash", &folder]).await.map(|_| ())
     }
 
     /// Ends Redis.

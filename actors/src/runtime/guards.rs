@@ -35,6 +35,25 @@ pub struct Guards {
     pub clock: fn() -> Timestamp,
     /// Fault switch: commands on which an actor panics (R11).
     pub panics: fn(&Command) -> bool,
+    /// Fault switch: whether this append is not made and fails (R6).
+    pub loses_append: fn() -> bool,
+    /// Fault switch: told of each point that is passed; may end the process.
+    pub passes: fn(Point),
+}
+
+/// A point in the path of a command at which a test ends the process.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Point {
+    /// The entity has decided; nothing is sent.
+    AfterDecide,
+    /// The outcome is sent to the log, which has not answered.
+    AfterSend,
+    /// The log has answered; nobody is told.
+    AfterAcknowledgement,
+    /// The partition is fenced; nothing is read.
+    AfterFence,
+    /// The projector is in the middle of a transaction.
+    MidSnapshot,
 }
 
 impl Default for Guards {
@@ -55,6 +74,8 @@ impl Default for Guards {
             isolation: true,
             clock: Timestamp::default,
             panics: |_| false,
+            loses_append: || false,
+            passes: |_| {},
         }
     }
 }

@@ -18,7 +18,7 @@ use tokio::{
 
 use super::{
     entity::{Decide, EntityActor, Passivate},
-    guards::Guards,
+    guards::{Guards, Point},
     owner::{Action, Aside, Owner, Phase, Place},
 };
 use crate::{
@@ -96,7 +96,8 @@ impl PartitionActor {
     ) -> Addr<Self> {
         Self::create(|ctx| {
             let (appends, waiting) = mpsc::unbounded_channel();
-            actix::spawn(await_appends(waiting, ctx.address()));
+            let passes = settings.guards.passes;
+            actix::spawn(await_appends(waiting, passes, ctx.address()));
             let of = ports.log.partitions(&Topic::Commands(kind));
             let place = Place { partition, of };
             let owner = Owner::new(kind, place, settings.node.clone(), settings.guards.clone());
@@ -149,7 +150,12 @@ impl PartitionActor {
                 let key = key.map(|key| Bytes::from(key.to_string())).unwrap_or_default();
                 let sequence = Sequence::Continues;
                 let record = NewRecord { key, value, sequence, ..NewRecord::default() };
-                let append = self.ports.log.append(&self.outcomes(), record);
+                let append: Append = if (self.settings.guards.loses_append)() {
+                    Box::pin(fut::ready(Err(LogError::Unavailable("fault switch".into()))))
+                } else {
+                    self.ports.log.append(&self.outcomes(), record)
+                };
+                (self.settings.guards.passes)(Point::AfterSend);
                 // The receiver lives as long as this actor; it is drained as the log answers.
                 self.appends.send((attempt, append)).ok();
             }
@@ -211,6 +217,7 @@ impl PartitionActor {
         ctx.spawn(append.into_actor(self).map(move |result, actor, ctx| {
             let actions = match result {
                 Ok(Ok(epoch)) => {
+                    (actor.settings.guards.passes)(Point::AfterFence);
                     tracing::info!(topic = %actor.outcomes(), epoch, "fenced");
                     actor.owner.fenced(attempt, epoch)
                 }
@@ -405,11 +412,13 @@ impl Intake {
 /// Awaits appends in the order they were made and reports the first of an attempt that fails.
 async fn await_appends(
     mut waiting: mpsc::UnboundedReceiver<(u32, Append)>,
+    passes: fn(Point),
     addr: Addr<PartitionActor>,
 ) {
     let mut failed = None;
     while let Some((attempt, append)) = waiting.recv().await {
         let result = timeout(APPEND_TIMEOUT, append).await;
+        passes(Point::AfterAcknowledgement);
         if !matches!(result, Ok(Ok(_))) && failed != Some(attempt) {
             failed = Some(attempt);
             tracing::error!(?result, "an append failed");
@@ -543,6 +552,7 @@ impl Handler<Decided> for PartitionActor {
                 self.appends.send((self.owner.attempt(), append)).ok();
             }
         }
+        (self.settings.guards.passes)(Point::AfterDecide);
         let actions = self.owner.decided(attempt, offset, &command, decision, wake_at);
         self.perform(actions, ctx);
         if panicked {

@@ -128,6 +128,7 @@ impl Hub {
         signals: Arc<dyn Signals>,
         shards: usize,
         most_in_flight: u32,
+        guards: &Arc<Guards>,
     ) -> Self {
         let partitions = ports.log.partitions(&Topic::Outcomes(Kind::Board));
         let (senders, receivers): (Vec<_>, Vec<_>) =
@@ -142,7 +143,7 @@ impl Hub {
                     kind,
                     partition,
                     ports: ports.clone(),
-                    guards: Arc::new(Guards::default()),
+                    guards: guards.clone(),
                     shards: senders.clone(),
                     to_self: sender.downgrade(),
                     gauge: gauge.clone(),

@@ -7,6 +7,7 @@ use std::{
     collections::{BTreeMap, HashSet},
     net::SocketAddr,
     path::{Path, PathBuf},
+    sync::Arc,
     time::Duration,
 };
 
@@ -436,6 +437,7 @@ impl Settings {
             tenant_role: if self.is_development() { TenantRole::Editor } else { TenantRole::None },
             workers: self.workers,
             serves_clients: true,
+            guards: Arc::default(),
             ws_echo: self.ws_echo,
             command_timeout: Duration::from_secs(self.actors.command_timeout_seconds),
         })

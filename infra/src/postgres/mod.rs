@@ -5,11 +5,14 @@ mod read;
 mod replica;
 mod write;
 
-use std::{str::FromStr as _, time::Duration};
+use std::{str::FromStr as _, sync::Arc, time::Duration};
 
-use actors::ports::{
-    Checkpoint, JournalQuery, JournalRow, ListQuery, ListRow, Loaded, PartitionState, Store,
-    StoreError, StoreWrite,
+use actors::{
+    ports::{
+        Checkpoint, JournalQuery, JournalRow, ListQuery, ListRow, Loaded, PartitionState, Store,
+        StoreError, StoreWrite,
+    },
+    runtime::guards::Guards,
 };
 use async_trait::async_trait;
 use schemas::{EntityKey, Kind};
@@ -89,6 +92,7 @@ pub enum PostgresError {
 pub struct PostgresStore {
     pool: PgPool,
     replica: Option<Replica>,
+    guards: Arc<Guards>,
 }
 
 fn migrations() -> Migrator {
@@ -113,7 +117,11 @@ impl PostgresStore {
     ///
     /// # Errors
     /// If a server cannot be used or the data do not fit.
-    pub async fn open(settings: &PostgresSettings, partitions: i32) -> Result<Self, PostgresError> {
+    pub async fn open(
+        settings: &PostgresSettings,
+        partitions: i32,
+        guards: Arc<Guards>,
+    ) -> Result<Self, PostgresError> {
         let pool = pool("postgres.url", &settings.url, settings.connections)?;
         let unreachable = |source| PostgresError::Unreachable { key: "postgres.url", source };
         // A pool would try again and in the end say only that it took too long.
@@ -146,7 +154,7 @@ impl PostgresStore {
             }
             None => None,
         };
-        Ok(Self { pool, replica })
+        Ok(Self { pool, replica, guards })
     }
 
     /// Where history and lists are read: the replica while it keeps up.
@@ -168,8 +176,8 @@ impl Store for PostgresStore {
     async fn commit(&self, write: StoreWrite) -> Result<(), StoreError> {
         // In a task of its own: a projector that is dropped must not leave a transaction open on
         // a connection that goes back to the pool, where the next reader would see its past.
-        let pool = self.pool.clone();
-        let commit = tokio::spawn(async move { write::commit(&pool, &write).await });
+        let (pool, guards) = (self.pool.clone(), self.guards.clone());
+        let commit = tokio::spawn(async move { write::commit(&pool, &write, &guards).await });
         let ended =
             |error: tokio::task::JoinError| StoreError::Unavailable(error.to_string().into());
         let found: Option<Checkpoint> = commit.await.map_err(ended)?.map_err(unavailable)?;

@@ -6,6 +6,7 @@ use std::collections::HashMap;
 use actors::{
     domain::entity::ListingChange,
     ports::{Checkpoint, JournalRow, StoreWrite},
+    runtime::guards::{Guards, Point},
 };
 use schemas::{EntityKey, Seq, Timestamp, UserName, role::TenantRole};
 use sqlx::{PgConnection, PgPool};
@@ -21,9 +22,10 @@ type Known = HashMap<EntityKey, (i64, Seq)>;
 pub(super) async fn commit(
     pool: &PgPool,
     write: &StoreWrite,
+    guards: &Guards,
 ) -> Result<Option<Checkpoint>, sqlx::Error> {
     let mut transaction = pool.begin().await?;
-    if !compare_and_set(&mut transaction, write).await? {
+    if !compare_and_set(&mut transaction, write, guards).await? {
         let found = read::checkpoint(&mut transaction, write.kind, write.partition).await?;
         transaction.rollback().await?;
         return Ok(Some(found));
@@ -36,6 +38,7 @@ pub(super) async fn commit(
         }
     }
     set_timers(&mut transaction, write).await?;
+    (guards.passes)(Point::MidSnapshot);
     save_snapshots(&mut transaction, write).await?;
     transaction.commit().await?;
     Ok(None)
@@ -46,6 +49,7 @@ pub(super) async fn commit(
 async fn compare_and_set(
     connection: &mut PgConnection,
     write: &StoreWrite,
+    guards: &Guards,
 ) -> Result<bool, sqlx::Error> {
     let StoreWrite { kind, partition, expected, next, .. } = write;
     if *expected == Checkpoint::START {
@@ -57,8 +61,8 @@ async fn compare_and_set(
     }
     let updated = sqlx::query(
         r#"UPDATE checkpoints SET epoch = $1, "offset" = $2, last_command_offset = $3
-           WHERE kind = $4 AND partition = $5 AND epoch IS NOT DISTINCT FROM $6
-           AND "offset" = $7 AND last_command_offset = $8"#,
+           WHERE kind = $4 AND partition = $5 AND ($9 OR
+           (epoch IS NOT DISTINCT FROM $6 AND "offset" = $7 AND last_command_offset = $8))"#,
     )
     .bind(next.epoch)
     .bind(next.offset)
@@ -68,6 +72,7 @@ async fn compare_and_set(
     .bind(expected.epoch)
     .bind(expected.offset)
     .bind(expected.last_command_offset)
+    .bind(!guards.compare_and_set)
     .execute(connection)
     .await?;
     Ok(updated.rows_affected() == 1)

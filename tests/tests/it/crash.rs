@@ -32,15 +32,15 @@ pub(crate) async fn verify(server: &TestServer) -> anyhow::Result<()> {
 async fn twenty_kills_under_load_lose_and_double_nothing() -> anyhow::Result<()> {
     let folder = tempfile::tempdir()?;
     let mut server = TestServer::start_in(folder.path(), Setup::default()).await?;
-    create_entities(&server).await?;
+    create_entities(&server, "").await?;
     let (scene, scenes) = watch::channel(Scene { address: server.address.clone(), stop: false });
     let (acknowledged, mut counted) = watch::channel(0);
     let mut running = Vec::new();
     for n in 0..WRITERS {
         let name = format!("writer{n}");
-        running.push(Worker::new(&server, &name, scenes.clone(), acknowledged.clone()).await?);
+        running.push(Worker::new(&server, &name, "", scenes.clone(), acknowledged.clone()).await?);
     }
-    running.push(Worker::new(&server, "watcher", scenes, acknowledged).await?);
+    running.push(Worker::new(&server, "watcher", "", scenes, acknowledged).await?);
     let running: Vec<_> = running.into_iter().map(|worker| tokio::spawn(worker.run())).collect();
 
     let started = std::time::Instant::now();
@@ -70,7 +70,7 @@ async fn twenty_kills_under_load_lose_and_double_nothing() -> anyhow::Result<()>
     for (worker, _) in &workers {
         assert!(worker.resumed > ROUNDS / 2, "{} came back {} times", worker.user, worker.resumed);
     }
-    check(&server, &mut workers).await?;
+    check(&server, "", &mut workers).await?;
     drop(workers);
     assert!(server.terminate().await?.success());
     verify(&server).await
@@ -79,7 +79,7 @@ async fn twenty_kills_under_load_lose_and_double_nothing() -> anyhow::Result<()>
 #[tokio::test]
 async fn a_graceful_restart_loses_nothing() -> anyhow::Result<()> {
     let mut server = TestServer::start().await?;
-    create_entities(&server).await?;
+    create_entities(&server, "").await?;
     let mut ada = Client::connect(&server, "ada").await?;
     ada.call("join", json!({"entity": "room:1"})).await?;
     let mut expected = Vec::new();

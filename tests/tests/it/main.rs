@@ -3,6 +3,7 @@
 mod browser;
 mod cluster;
 mod crash;
+mod faults;
 mod folder;
 mod live;
 mod load;

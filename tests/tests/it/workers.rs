@@ -12,14 +12,15 @@ use tests::{
 use tokio::sync::watch;
 use uuid::Uuid;
 
-pub(crate) fn entities() -> Vec<String> {
-    let of = |kind: &'static str| (1..=3).map(move |n| format!("{kind}:{n}"));
+/// Three of each kind, of a run of its own.
+pub(crate) fn entities(run: &str) -> Vec<String> {
+    let of = |kind: &'static str| (1..=3).map(move |n| format!("{kind}:{run}{n}"));
     of("board").chain(of("event")).chain(of("room")).collect()
 }
 
-pub(crate) async fn create_entities(server: &TestServer) -> anyhow::Result<()> {
+pub(crate) async fn create_entities(server: &TestServer, run: &str) -> anyhow::Result<()> {
     let mut owner = Client::connect(server, "owner").await?;
-    for entity in entities() {
+    for entity in entities(run) {
         if entity.starts_with("board") {
             let board = json!({"type": "createBoard", "title": "b",
                 "columns": [{"id": "a", "title": "A"}, {"id": "b", "title": "B"}]});
@@ -47,6 +48,7 @@ pub(crate) struct Scene {
 pub(crate) struct Worker {
     token: String,
     pub(crate) user: String,
+    run: String,
     scene: watch::Receiver<Scene>,
     acknowledged: watch::Sender<usize>,
     /// Per entity, every change it was sent: answered by `join` or pushed.
@@ -82,15 +84,17 @@ impl Worker {
     pub(crate) async fn new(
         server: &TestServer,
         user: &str,
+        run: &str,
         scene: watch::Receiver<Scene>,
         acknowledged: watch::Sender<usize>,
     ) -> anyhow::Result<Self> {
         Ok(Self {
             token: server.token(user).await?,
             user: user.to_owned(),
+            run: run.to_owned(),
             scene,
             acknowledged,
-            seen: entities().into_iter().map(|entity| (entity, Vec::new())).collect(),
+            seen: entities(run).into_iter().map(|entity| (entity, Vec::new())).collect(),
             open: Vec::new(),
             answers: HashMap::new(),
             made: 0,
@@ -114,7 +118,7 @@ impl Worker {
     }
 
     async fn live(&mut self, client: &mut Client) -> anyhow::Result<Left> {
-        for entity in entities() {
+        for entity in entities(&self.run) {
             let since = self.seen[&entity].len();
             let answer =
                 match request(client, "join", json!({"entity": entity, "since": since})).await {
@@ -191,7 +195,7 @@ impl Worker {
         let n = self.made;
         self.made += 1;
         let task = format!("{}-{}", self.user, n / 10);
-        for entity in entities() {
+        for entity in entities(&self.run) {
             let body = match entity.split(':').next() {
                 Some("room") => json!({"type": "post", "text": format!("{} {n}", self.user)}),
                 Some("event") => {
@@ -260,11 +264,12 @@ pub(crate) async fn journal(http: &Http, entity: &str) -> anyhow::Result<Vec<Val
 /// answered and nowhere else.
 pub(crate) async fn check(
     server: &TestServer,
+    run: &str,
     workers: &mut [(Worker, Client)],
 ) -> anyhow::Result<()> {
     let http = Http::new(server, "owner").await?;
     let mut effects: HashMap<(String, String), Vec<Value>> = HashMap::new();
-    for entity in entities() {
+    for entity in entities(run) {
         let journal = journal(&http, &entity).await?;
         for (worker, client) in &mut *workers {
             worker.take_pushed(client)?;
@@ -273,7 +278,7 @@ pub(crate) async fn check(
                     client.next().await.with_context(|| format!("{} at {entity}", worker.user))?;
                 worker.take(object)?;
             }
-            assert!(worker.seen[&entity] == journal, "{} saw another {entity}", worker.user);
+            ensure!(worker.seen[&entity] == journal, "{} saw another {entity}", worker.user);
         }
         for change in journal.into_iter().filter(|change| change["by"] != "user:owner") {
             let command = change["commandId"].as_str().context("a change names its command")?;
@@ -282,10 +287,14 @@ pub(crate) async fn check(
     }
     for (command, (entity, ok)) in workers.iter().flat_map(|(worker, _)| &worker.answers) {
         let effect = effects.remove(&(entity.clone(), command.clone())).unwrap_or_default();
-        assert!(!effect.is_empty(), "{command} was acknowledged and is not in {entity}: {ok}");
-        assert_eq!(ok["changes"], Value::Array(effect), "{command} in {entity}");
-        assert_eq!(ok["commandId"], command.as_str());
+        ensure!(!effect.is_empty(), "{command} was acknowledged and is not in {entity}: {ok}");
+        let effect = Value::Array(effect);
+        ensure!(
+            ok["changes"] == effect,
+            "{command} in {entity}: {ok} was answered, {effect} is there"
+        );
+        ensure!(ok["commandId"] == command.as_str(), "{command} was answered {ok}");
     }
-    assert!(effects.is_empty(), "in the journal, but never acknowledged: {effects:?}");
+    ensure!(effects.is_empty(), "in the journal, but never acknowledged: {effects:?}");
     Ok(())
 }
