@@ -233,6 +233,10 @@ impl Release {
 pub trait Claims: Send {
     /// The next claim; waits for it. Cancel safe.
     async fn next(&mut self) -> Result<Claim, LogError>;
+
+    /// Says how far this member's partitions are done, for those who watch the group's lag.
+    /// Nothing is ever read from there on (R4), so a log without watchers does nothing.
+    fn report(&mut self, _positions: Vec<(TopicPartition, Offset)>) {}
 }
 
 /// How far a reader has folded a partition's outcomes (R7, R12).

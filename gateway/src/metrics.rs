@@ -71,6 +71,18 @@ pub(crate) async fn render(app: &App) -> String {
     }
     registry.register("tail_offset", "Next outcome offset of the gateway's tail", position);
     registry.register("projector_lag_outcomes", "Outcomes the store has not yet", ahead);
+    if let Some(node) = app.node() {
+        let epochs: Family<PartitionLabel, Gauge> = Family::default();
+        let commands: Family<PartitionLabel, Gauge> = Family::default();
+        for owned in node.status().await {
+            let label = PartitionLabel { kind: owned.kind.as_str(), partition: owned.partition };
+            epochs.get_or_create(&label).set(owned.position.epoch.unwrap_or(-1));
+            commands.get_or_create(&label).set(owned.position.last_command_offset + 1);
+        }
+        registry.register("owner_epoch", "Epoch of a partition that this node owns", epochs);
+        let help = "Next command offset of a partition that this node owns";
+        registry.register("owner_command_offset", help, commands);
+    }
     let mut text = String::new();
     // Writing into a string cannot fail.
     encode(&mut text, &registry).ok();

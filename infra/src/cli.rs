@@ -466,7 +466,7 @@ fn print_inspection(description: &serde_json::Value, json: bool) -> anyhow::Resu
         return print_lines(&[serde_json::to_string_pretty(description)?]);
     }
     let mut lines = Vec::new();
-    for name in ["entity", "tenant", "seq", "partition", "epoch", "lag"] {
+    for name in ["entity", "tenant", "seq", "partition", "owner", "epoch", "lag"] {
         lines.push(format!("{name:<10} {}", plain(&description[name])));
     }
     lines.push("outcomes".into());

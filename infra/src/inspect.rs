@@ -51,6 +51,8 @@ pub enum InspectError {
 pub struct History {
     key: EntityKey,
     partition: i32,
+    /// Who fenced the partition last: node and attempt.
+    owner: Option<String>,
     outcomes: Vec<(Offset, Outcome)>,
     position: Checkpoint,
     end: Offset,
@@ -72,6 +74,7 @@ pub async fn read(
     let end = log.bounds(&of).await?.end;
     let mut reader = ReaderPosition::new(Checkpoint::START);
     let mut outcomes = Vec::new();
+    let mut owner = None;
     let mut tail = log.tail(&of, 0).await?;
     let guards = Guards::default();
     while reader.checkpoint().offset < end {
@@ -82,10 +85,14 @@ pub async fn read(
                 continue;
             };
             let admission = reader.admit(record.offset, &decoded, &guards);
-            if let (Admission::Counts, OutcomeRecord::Outcome(outcome)) = (admission, decoded)
-                && outcome.key.as_ref() == Some(key)
-            {
-                outcomes.push((record.offset, *outcome));
+            match (admission, decoded) {
+                (Admission::Counts, OutcomeRecord::Outcome(outcome))
+                    if outcome.key.as_ref() == Some(key) =>
+                {
+                    outcomes.push((record.offset, *outcome));
+                }
+                (Admission::Fence, OutcomeRecord::Fence(fence)) => owner = Some(fence.owner),
+                (Admission::Counts | Admission::Fence | Admission::Stale, _) => {}
             }
         }
     }
@@ -95,7 +102,7 @@ pub async fn read(
     // The store must agree that it can be loaded.
     fold(key, &store.load(key, partition).await?)?;
     let position = store.partition(key.entity.kind(), partition).await?.checkpoint;
-    Ok(History { key: key.clone(), partition, outcomes, position, end })
+    Ok(History { key: key.clone(), partition, owner, outcomes, position, end })
 }
 
 impl History {
@@ -123,6 +130,7 @@ impl History {
             "tenant": self.key.tenant,
             "seq": entity.seq,
             "partition": self.partition,
+            "owner": self.owner,
             "epoch": self.outcomes.last().map(|(_, outcome)| outcome.epoch),
             "lag": self.end - self.position.offset,
             "lastOutcomes": last,

@@ -146,8 +146,19 @@ impl PartitionFold {
             }
         };
         let admission = self.reader.admit(offset, &record, &self.guards);
-        let (Admission::Counts, OutcomeRecord::Outcome(outcome)) = (admission, record) else {
-            return Ok(());
+        let outcome = match (admission, record) {
+            (Admission::Counts, OutcomeRecord::Outcome(outcome)) => outcome,
+            // An owner that read up to its own fence knows what was decided before (R2, R4).
+            (Admission::Stale, OutcomeRecord::Outcome(again))
+                if Some(again.epoch) == before.epoch =>
+            {
+                report.differences.push(format!(
+                    "{}/{offset}: epoch {} decides command {} again",
+                    self.of, again.epoch, again.command_offset
+                ));
+                return Ok(());
+            }
+            (Admission::Counts | Admission::Fence | Admission::Stale, _) => return Ok(()),
         };
         report.outcomes += 1;
         if outcome.command_offset != before.last_command_offset + 1 {

@@ -2,6 +2,8 @@
 
 use schemas::{Command, Timestamp};
 
+use crate::ports::{Sequence, TopicPartition};
+
 /// Which rules are kept. The program keeps all of them; only tests make another value.
 #[derive(Debug, Clone)]
 pub struct Guards {
@@ -35,8 +37,8 @@ pub struct Guards {
     pub clock: fn() -> Timestamp,
     /// Fault switch: commands on which an actor panics (R11).
     pub panics: fn(&Command) -> bool,
-    /// Fault switch: whether this append is not made and fails (R6).
-    pub loses_append: fn() -> bool,
+    /// Fault switch: whether this append of an owner is not made and fails (R6).
+    pub loses_append: fn(&TopicPartition, Sequence) -> bool,
     /// Fault switch: told of each point that is passed; may end the process.
     pub passes: fn(Point),
 }
@@ -52,6 +54,8 @@ pub enum Point {
     AfterAcknowledgement,
     /// The partition is fenced; nothing is read.
     AfterFence,
+    /// The projector has made a step and writes nothing yet.
+    BeforeCommit,
     /// The projector is in the middle of a transaction.
     MidSnapshot,
 }
@@ -74,7 +78,7 @@ impl Default for Guards {
             isolation: true,
             clock: Timestamp::default,
             panics: |_| false,
-            loses_append: || false,
+            loses_append: |_, _| false,
             passes: |_| {},
         }
     }

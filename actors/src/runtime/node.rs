@@ -2,18 +2,19 @@
 //! `<kind>.commands`, a projector for each of `<kind>.outcomes`, a forwarder for each of
 //! `partner.<name>`. Owners live on arbiters (single-threaded event loops) by partition.
 
-use std::{collections::HashMap, future::Future, time::Duration};
+use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
 use actix::{Addr, Arbiter, ArbiterHandle};
 use futures_util::future::{BoxFuture, join_all};
+use schemas::{Kind, Offset};
 use tokio::{
     sync::{Mutex, oneshot, watch},
     task::JoinHandle,
-    time::timeout,
+    time::{MissedTickBehavior, interval, timeout},
 };
 
 use super::{
-    forwarder::{Partner, forward},
+    forwarder::{Partner, checkpoint_place, forward},
     owner::Phase,
     partition::{
         Abandon, GetStatus, OwnerSettings, PartitionActor, PartitionStatus, Ports, Release,
@@ -21,10 +22,12 @@ use super::{
     projection::project,
     publisher::{ChangesFormat, publish},
 };
-use crate::ports::{Claim, Claims, Group, LogError, Topic, TopicPartition};
+use crate::ports::{Claim, Claims, Group, LogError, Store, Topic, TopicPartition};
 
 /// Finishing what is in flight and leaving the groups takes at most this.
 const LEAVE_WITHIN: Duration = Duration::from_secs(10);
+/// How often positions are told to the groups.
+const REPORT_EVERY: Duration = Duration::from_secs(5);
 
 /// What a node does beside serving clients.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -77,7 +80,7 @@ impl Node {
         }
         if roles.contains(&Role::Actors) && !partners.is_empty() {
             let claims = ports.log.claims(Group::Forwarders).await?;
-            let ports = ports.clone();
+            let (ports, store) = (ports.clone(), ports.store.clone());
             let forwarding = move |place: &TopicPartition| -> BoxFuture<'static, ()> {
                 let Topic::Partner(name) = &place.topic else { return idle() };
                 match partners.iter().find(|partner| partner.name == *name) {
@@ -87,7 +90,11 @@ impl Node {
                     None => idle(),
                 }
             };
-            members.push(tokio::spawn(follow(claims, Tasks::new(forwarding), stopped.clone())));
+            members.push(tokio::spawn(follow(
+                claims,
+                Tasks::new(store, forwarding),
+                stopped.clone(),
+            )));
         }
         if roles.contains(&Role::Projector) {
             let claims = ports.log.claims(Group::Projectors).await?;
@@ -96,6 +103,7 @@ impl Node {
                 Role::Publisher(format) => Some(*format),
                 Role::Actors | Role::Projector => None,
             });
+            let store = ports.store.clone();
             let projecting = move |place: &TopicPartition| -> BoxFuture<'static, ()> {
                 let Topic::Outcomes(kind) = place.topic else { return idle() };
                 let partition = place.partition;
@@ -106,7 +114,7 @@ impl Node {
                     tokio::join!(project, publish);
                 })
             };
-            members.push(tokio::spawn(follow(claims, Tasks::new(projecting), stopped)));
+            members.push(tokio::spawn(follow(claims, Tasks::new(store, projecting), stopped)));
         }
         let members = Mutex::new(members);
         Ok(Self { roles, owners: owned, stop, joined, members, arbiters })
@@ -159,6 +167,9 @@ trait Work: Send + 'static {
 
     /// All that it has.
     fn places(&self) -> Vec<TopicPartition>;
+
+    /// Where it stands, for those who watch the lag.
+    fn positions(&self) -> impl Future<Output = Vec<(TopicPartition, Offset)>> + Send;
 }
 
 /// Does as the group says until the node stops; leaves the group after everything is released.
@@ -167,11 +178,18 @@ async fn follow<W: Work>(
     mut work: W,
     mut stopped: watch::Receiver<bool>,
 ) {
+    let mut report = interval(REPORT_EVERY);
+    report.set_missed_tick_behavior(MissedTickBehavior::Delay);
     loop {
         let claim = tokio::select! {
             biased;
             _ = stopped.wait_for(|stopped| *stopped) => break,
-            claim = claims.next() => claim,
+            claim = claims.next() => Some(claim),
+            _ = report.tick() => None,
+        };
+        let Some(claim) = claim else {
+            claims.report(work.positions().await);
+            continue;
         };
         match claim {
             Ok(Claim::Assigned(places)) => work.begin(places).await,
@@ -240,17 +258,28 @@ impl Work for Owning {
     fn places(&self) -> Vec<TopicPartition> {
         self.owners.borrow().keys().cloned().collect()
     }
+
+    async fn positions(&self) -> Vec<(TopicPartition, Offset)> {
+        let owners: Vec<_> = self.owners.borrow().values().cloned().collect();
+        let answers = join_all(owners.iter().map(|owner| owner.send(GetStatus))).await;
+        let position = |status: PartitionStatus| {
+            let of = TopicPartition::new(Topic::Commands(status.kind), status.partition);
+            (of, status.position.last_command_offset + 1)
+        };
+        answers.into_iter().flatten().map(position).collect()
+    }
 }
 
 /// Runs a task for each partition. The store's checkpoints keep two of them from doing harm.
 struct Tasks<F> {
+    store: Arc<dyn Store>,
     make: F,
     running: HashMap<TopicPartition, JoinHandle<()>>,
 }
 
 impl<F> Tasks<F> {
-    fn new(make: F) -> Self {
-        Self { make, running: HashMap::new() }
+    fn new(store: Arc<dyn Store>, make: F) -> Self {
+        Self { store, make, running: HashMap::new() }
     }
 }
 
@@ -279,6 +308,20 @@ where
 
     fn places(&self) -> Vec<TopicPartition> {
         self.running.keys().cloned().collect()
+    }
+
+    async fn positions(&self) -> Vec<(TopicPartition, Offset)> {
+        let ask = |of: TopicPartition| async move {
+            let (kind, place) = match &of.topic {
+                Topic::Outcomes(kind) => (*kind, of.partition),
+                Topic::Commands(_) | Topic::Partner(_) | Topic::Changes | Topic::Dlq => {
+                    (Kind::Board, checkpoint_place(&of.to_string()))
+                }
+            };
+            let state = self.store.partition(kind, place).await.ok()?;
+            Some((of, state.checkpoint.offset))
+        };
+        join_all(self.places().into_iter().map(ask)).await.into_iter().flatten().collect()
     }
 }
 

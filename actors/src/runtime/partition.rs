@@ -150,11 +150,7 @@ impl PartitionActor {
                 let key = key.map(|key| Bytes::from(key.to_string())).unwrap_or_default();
                 let sequence = Sequence::Continues;
                 let record = NewRecord { key, value, sequence, ..NewRecord::default() };
-                let append: Append = if (self.settings.guards.loses_append)() {
-                    Box::pin(fut::ready(Err(LogError::Unavailable("fault switch".into()))))
-                } else {
-                    self.ports.log.append(&self.outcomes(), record)
-                };
+                let append = self.append_to_outcomes(record);
                 (self.settings.guards.passes)(Point::AfterSend);
                 // The receiver lives as long as this actor; it is drained as the log answers.
                 self.appends.send((attempt, append)).ok();
@@ -188,6 +184,14 @@ impl PartitionActor {
         }
     }
 
+    fn append_to_outcomes(&self, record: NewRecord) -> Append {
+        let outcomes = self.outcomes();
+        if (self.settings.guards.loses_append)(&outcomes, record.sequence) {
+            return Box::pin(fut::ready(Err(LogError::Unavailable("fault switch".into()))));
+        }
+        self.ports.log.append(&outcomes, record)
+    }
+
     fn load(&mut self, ctx: &mut Context<Self>) {
         let store = self.ports.store.clone();
         let (kind, partition) = (self.kind, self.partition);
@@ -213,7 +217,7 @@ impl PartitionActor {
     fn append_fence(&mut self, attempt: u32, value: Bytes, ctx: &mut Context<Self>) {
         let sequence = Sequence::Begins;
         let record = NewRecord { value, sequence, ..NewRecord::default() };
-        let append = timeout(APPEND_TIMEOUT, self.ports.log.append(&self.outcomes(), record));
+        let append = timeout(APPEND_TIMEOUT, self.append_to_outcomes(record));
         ctx.spawn(append.into_actor(self).map(move |result, actor, ctx| {
             let actions = match result {
                 Ok(Ok(epoch)) => {

@@ -145,18 +145,27 @@ async fn owners(app: &App) -> Service {
     let status = node.status().await;
     let deciding = |phase: &Phase| matches!(phase, Phase::Deciding { .. });
     let all = node.is_ready().await;
+    // What stands in the log and is not decided; unknown where the log does not say.
+    let lags = status.iter().map(|one| async move {
+        let of = TopicPartition::new(Topic::Commands(one.kind), one.partition);
+        let bounds = app.hub().ports().log.bounds(&of).await.ok()?;
+        Some((bounds.end - (one.position.last_command_offset + 1).max(bounds.first)).max(0))
+    });
+    let lags = join_all(lags).await;
     let partitions: Vec<_> = status
         .iter()
-        .map(|one| {
+        .zip(&lags)
+        .map(|(one, lag)| {
             json!({
                 "kind": one.kind, "partition": one.partition,
                 "epoch": one.position.epoch, "offset": one.position.offset,
-                "deciding": deciding(&one.phase), "entities": one.entities,
+                "deciding": deciding(&one.phase), "entities": one.entities, "lag": lag,
             })
         })
         .collect();
     let state = if all { State::Healthy } else { State::Unhealthy };
-    Service { name: "owners", state, details: json!({"partitions": partitions}) }
+    let lag: i64 = lags.iter().flatten().sum();
+    Service { name: "owners", state, details: json!({"partitions": partitions, "lag": lag}) }
 }
 
 /// Fan-out is well while every tail keeps up with the log.

@@ -102,7 +102,13 @@ impl Tail {
                     return Joined::Here { seq, answer: answer.into() };
                 }
                 None if to.journal.is_none() => return Joined::NeedsJournal,
-                None => {}
+                None => {
+                    let journal = to.journal.as_deref().unwrap_or_default();
+                    let seqs: Vec<_> = journal.iter().map(|change| change.seq).collect();
+                    let held: Vec<_> =
+                        self.replica.recent(key, 0).iter().map(|counted| counted.offset).collect();
+                    tracing::warn!(entity = %key, since, seq, ?seqs, ?held, position = ?self.replica.position(), "DEBUG changes are missing");
+                }
             }
         }
         let view = self.view(key);

@@ -7,7 +7,7 @@ use schemas::UserName;
 use serde::Deserialize;
 
 use crate::{
-    kafka::{KafkaSettings, RegistrySettings},
+    kafka::{GroupProtocol, KafkaSettings, RegistrySettings},
     postgres::PostgresSettings,
 };
 
@@ -25,6 +25,8 @@ pub struct KafkaConfig {
     pub replication: i32,
     /// A node that is not heard for so many milliseconds loses its partitions.
     pub session_timeout_ms: u64,
+    /// Who assigns partitions to nodes.
+    pub group_protocol: GroupProtocol,
     /// How the changes for partners are written.
     pub changes: ChangesFormat,
     /// Further properties of librdkafka, by their own names.
@@ -53,6 +55,7 @@ impl KafkaConfig {
             partitions: self.partitions,
             replication: self.replication,
             session_timeout: Duration::from_millis(self.session_timeout_ms),
+            group_protocol: self.group_protocol,
             properties: self.properties.clone(),
             partners,
             registry,
@@ -68,6 +71,7 @@ impl Default for KafkaConfig {
             partitions: 64,
             replication: 3,
             session_timeout_ms: 45_000,
+            group_protocol: GroupProtocol::Classic,
             changes: ChangesFormat::Avro,
             properties: BTreeMap::new(),
         }

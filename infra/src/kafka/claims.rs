@@ -5,7 +5,7 @@ use std::{
     sync::{
         Arc,
         atomic::{AtomicBool, Ordering},
-        mpsc::RecvTimeoutError,
+        mpsc::{self as std_mpsc, RecvTimeoutError},
     },
     time::Duration,
 };
@@ -13,13 +13,13 @@ use std::{
 use actors::ports::{Claim, Claims, Group, LogError, Release, Topic, TopicPartition};
 use async_trait::async_trait;
 use rdkafka::{
-    ClientContext, TopicPartitionList,
-    consumer::{BaseConsumer, Consumer as _, ConsumerContext, Rebalance},
+    ClientContext, Offset as At, TopicPartitionList,
+    consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance},
 };
-use schemas::Kind;
+use schemas::{Kind, Offset};
 use tokio::sync::mpsc;
 
-use super::{KafkaSettings, unavailable};
+use super::{GroupProtocol, KafkaSettings, unavailable};
 
 /// How long giving up partitions may take before they are given up all the same.
 const RELEASE_WITHIN: Duration = Duration::from_secs(6);
@@ -32,6 +32,7 @@ const POLL: Duration = Duration::from_millis(20);
 pub(super) struct KafkaClaims {
     claims: mpsc::Receiver<Claim>,
     leaving: Arc<AtomicBool>,
+    reports: Option<std_mpsc::Sender<Vec<(TopicPartition, Offset)>>>,
     /// Kept where there is nothing to claim, so that `next` waits and does not end.
     _open: Option<mpsc::Sender<Claim>>,
 }
@@ -40,6 +41,13 @@ pub(super) struct KafkaClaims {
 impl Claims for KafkaClaims {
     async fn next(&mut self) -> Result<Claim, LogError> {
         self.claims.recv().await.ok_or_else(|| unavailable("the group's consumer has ended"))
+    }
+
+    fn report(&mut self, positions: Vec<(TopicPartition, Offset)>) {
+        if let Some(reports) = &self.reports {
+            // A thread that has ended has no group to tell.
+            reports.send(positions).ok();
+        }
     }
 }
 
@@ -116,15 +124,19 @@ pub(super) fn join(settings: &KafkaSettings, group: Group) -> Result<KafkaClaims
     let (sender, claims) = mpsc::channel(CLAIMS);
     let leaving = Arc::new(AtomicBool::new(false));
     if topics.is_empty() {
-        return Ok(KafkaClaims { claims, leaving, _open: Some(sender) });
+        return Ok(KafkaClaims { claims, leaving, reports: None, _open: Some(sender) });
     }
-    let consumer: BaseConsumer<Context> = settings
-        .consumer()
+    let mut config = settings.consumer();
+    match settings.group_protocol {
+        GroupProtocol::Classic => config
+            .set("partition.assignment.strategy", "cooperative-sticky")
+            .set("session.timeout.ms", settings.session_timeout.as_millis().to_string())
+            // Members hear of a rebalance with their next heartbeat, so this is most of a handover.
+            .set("heartbeat.interval.ms", "100"),
+        GroupProtocol::Consumer => config.set("group.protocol", "consumer"),
+    };
+    let consumer: BaseConsumer<Context> = config
         .set("group.id", format!("{}{name}", settings.prefix))
-        .set("partition.assignment.strategy", "cooperative-sticky")
-        .set("session.timeout.ms", settings.session_timeout.as_millis().to_string())
-        // Members hear of a rebalance with their next heartbeat, so this is most of a handover.
-        .set("heartbeat.interval.ms", "100")
         .set("max.poll.interval.ms", "300000")
         .set("auto.offset.reset", "latest")
         .create_with_context(Context { prefix: settings.prefix.clone(), sender })
@@ -133,6 +145,8 @@ pub(super) fn join(settings: &KafkaSettings, group: Group) -> Result<KafkaClaims
     let names: Vec<_> = names.iter().map(String::as_str).collect();
     consumer.subscribe(&names).map_err(unavailable)?;
     let stop = leaving.clone();
+    let (reports, reported) = std_mpsc::channel::<Vec<(TopicPartition, Offset)>>();
+    let prefix = settings.prefix.clone();
     std::thread::Builder::new()
         .name(format!("kafka-{name}"))
         .spawn(move || {
@@ -140,9 +154,24 @@ pub(super) fn join(settings: &KafkaSettings, group: Group) -> Result<KafkaClaims
                 if let Some(Err(error)) = consumer.poll(POLL) {
                     tracing::debug!(%error, group = name, "the group's consumer reports");
                 }
+                if let Ok(positions) = reported.try_recv() {
+                    commit(&consumer, &prefix, &positions);
+                }
             }
             // Dropping it leaves the group at once.
         })
         .map_err(unavailable)?;
-    Ok(KafkaClaims { claims, leaving, _open: None })
+    Ok(KafkaClaims { claims, leaving, reports: Some(reports), _open: None })
+}
+
+/// For those who watch the group's lag; reading never begins there (R4).
+fn commit(consumer: &BaseConsumer<Context>, prefix: &str, positions: &[(TopicPartition, Offset)]) {
+    let mut list = TopicPartitionList::with_capacity(positions.len());
+    let added: Result<(), _> = positions.iter().try_for_each(|(of, offset)| {
+        let name = format!("{prefix}{}", of.topic);
+        list.add_partition_offset(&name, of.partition, At::Offset(*offset))
+    });
+    if let Err(error) = added.and_then(|()| consumer.commit(&list, CommitMode::Async)) {
+        tracing::debug!(%error, "positions are not committed");
+    }
 }

@@ -21,6 +21,7 @@ use rdkafka::{
     consumer::{BaseConsumer, Consumer as _},
 };
 use schemas::{Kind, Offset, UserName};
+use serde::Deserialize;
 use tokio::time::Instant;
 
 use self::{lanes::Lanes, producer::Producer, registry::Registry};
@@ -47,14 +48,27 @@ pub struct KafkaSettings {
     pub partitions: i32,
     /// Replicas of every topic that is created.
     pub replication: i32,
-    /// A member that is not heard for so long loses its partitions.
+    /// A member that is not heard for so long loses its partitions. The broker says how long where
+    /// it runs the groups.
     pub session_timeout: Duration,
+    /// Who assigns partitions to members.
+    pub group_protocol: GroupProtocol,
     /// Any further properties of librdkafka, such as those of SASL.
     pub properties: BTreeMap<String, String>,
     /// The partners that have topics.
     pub partners: Vec<UserName>,
     /// The schema registry; without one, records are in single-object encoding.
     pub registry: Option<RegistrySettings>,
+}
+
+/// Who assigns partitions to the members of a group.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum GroupProtocol {
+    /// A member, cooperatively.
+    Classic,
+    /// The broker (KIP-848; Kafka 4.0 or newer).
+    Consumer,
 }
 
 impl KafkaSettings {

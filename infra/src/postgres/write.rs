@@ -9,7 +9,7 @@ use actors::{
     runtime::guards::{Guards, Point},
 };
 use schemas::{EntityKey, Seq, Timestamp, UserName, role::TenantRole};
-use sqlx::{PgConnection, PgPool};
+use sqlx::{AssertSqlSafe, PgConnection, PgPool};
 
 use super::read;
 use crate::crc::crc;
@@ -24,6 +24,7 @@ pub(super) async fn commit(
     write: &StoreWrite,
     guards: &Guards,
 ) -> Result<Option<Checkpoint>, sqlx::Error> {
+    (guards.passes)(Point::BeforeCommit);
     let mut transaction = pool.begin().await?;
     if !compare_and_set(&mut transaction, write, guards).await? {
         let found = read::checkpoint(&mut transaction, write.kind, write.partition).await?;
@@ -32,7 +33,7 @@ pub(super) async fn commit(
     }
     if !write.journal.is_empty() {
         let mut known = find_or_insert(&mut transaction, &write.journal).await?;
-        insert_journal(&mut transaction, &mut known, &write.journal).await?;
+        insert_journal(&mut transaction, &mut known, &write.journal, guards).await?;
         for (key, change) in &write.listing {
             list(&mut transaction, &known, key, change).await?;
         }
@@ -117,6 +118,7 @@ async fn insert_journal(
     connection: &mut PgConnection,
     known: &mut Known,
     rows: &[JournalRow],
+    guards: &Guards,
 ) -> Result<(), sqlx::Error> {
     let (mut entities, mut seqs) = (Vec::new(), Vec::new());
     let mut moved: HashMap<i64, (Seq, i64)> = HashMap::new();
@@ -134,20 +136,23 @@ async fn insert_journal(
     let times: Vec<i64> = rows.iter().map(|row| row.at.as_millis()).collect();
     let sums: Vec<i64> = rows.iter().map(|row| crc(&[&row.value])).collect();
     let values: Vec<&[u8]> = rows.iter().map(|row| &row.value[..]).collect();
-    sqlx::query(
+    // Rows that are there already are what R7 keeps from happening.
+    let existing = if guards.compare_and_set { "" } else { " ON CONFLICT DO NOTHING" };
+    let insert = format!(
         r#"INSERT INTO journal (entity, last_seq, "offset", changes, at, crc, value)
            SELECT * FROM unnest($1::int8[], $2::int8[], $3::int8[], $4::int8[], $5::int8[],
-                                $6::int8[], $7::bytea[])"#,
-    )
-    .bind(&entities)
-    .bind(&seqs)
-    .bind(&offsets)
-    .bind(&changes)
-    .bind(&times)
-    .bind(&sums)
-    .bind(&values)
-    .execute(&mut *connection)
-    .await?;
+                                $6::int8[], $7::bytea[]){existing}"#
+    );
+    sqlx::query(AssertSqlSafe(insert))
+        .bind(&entities)
+        .bind(&seqs)
+        .bind(&offsets)
+        .bind(&changes)
+        .bind(&times)
+        .bind(&sums)
+        .bind(&values)
+        .execute(&mut *connection)
+        .await?;
     let ids: Vec<i64> = moved.keys().copied().collect();
     let (seqs, times): (Vec<i64>, Vec<i64>) = moved.values().copied().unzip();
     sqlx::query(

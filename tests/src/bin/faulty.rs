@@ -1,24 +1,33 @@
 //! The program `switchyard` with faults switched on: `SWITCHYARD_FAULTS` names, separated by commas,
 //! rules to switch off (`R2`) and points at which the process ends when they are passed for the
-//! n-th time (`after-send:50`). `lose-append:50` makes the 50th append fail unmade.
+//! n-th time (`after-send:50`); at `before-commit:50` it stops as by SIGSTOP. `lose-append:50` makes the 50th append fail
+//! unmade.
 
 use std::{
+    collections::BTreeSet,
     process::ExitCode,
-    sync::atomic::{AtomicI64, Ordering},
+    sync::{
+        Mutex, PoisonError,
+        atomic::{AtomicI64, Ordering},
+    },
 };
 
-use actors::runtime::guards::{Guards, Point};
+use actors::{
+    ports::{Sequence, TopicPartition},
+    runtime::guards::{Guards, Point},
+};
 
 /// How often each point may still be passed; negative means always.
-static LEFT: [AtomicI64; 5] = [const { AtomicI64::new(-1) }; 5];
+static LEFT: [AtomicI64; 6] = [const { AtomicI64::new(-1) }; 6];
 static APPENDS_LEFT: AtomicI64 = AtomicI64::new(-1);
 
-const POINTS: [(&str, Point); 5] = [
+const POINTS: [(&str, Point); 6] = [
     ("after-decide", Point::AfterDecide),
     ("after-send", Point::AfterSend),
     ("after-acknowledgement", Point::AfterAcknowledgement),
     ("after-fence", Point::AfterFence),
     ("mid-snapshot", Point::MidSnapshot),
+    ("before-commit", Point::BeforeCommit),
 ];
 
 /// Whether this is the time that was asked for.
@@ -28,8 +37,30 @@ fn is_due(left: &AtomicI64) -> bool {
 
 fn passes(point: Point) {
     let place = POINTS.iter().position(|(_, known)| *known == point);
-    if place.is_some_and(|place| is_due(&LEFT[place])) {
+    if !place.is_some_and(|place| is_due(&LEFT[place])) {
+        return;
+    }
+    if point == Point::BeforeCommit {
+        // A zombie in the making; whoever tests wakes it.
+        let itself = std::process::id().to_string();
+        std::process::Command::new("kill").args(["-STOP", &itself]).status().ok();
+    } else {
         std::process::abort();
+    }
+}
+
+/// Loses an append, and as a log does all of the same sequence behind it.
+fn loses_append(to: &TopicPartition, sequence: Sequence) -> bool {
+    static BROKEN: Mutex<BTreeSet<String>> = Mutex::new(BTreeSet::new());
+    let mut broken = BROKEN.lock().unwrap_or_else(PoisonError::into_inner);
+    match sequence {
+        Sequence::Begins => {
+            broken.remove(&to.to_string());
+            false
+        }
+        Sequence::Continues if is_due(&APPENDS_LEFT) => broken.insert(to.to_string()),
+        Sequence::Continues => broken.contains(&to.to_string()),
+        Sequence::Alone => false,
     }
 }
 
@@ -57,7 +88,7 @@ fn switch(guards: &mut Guards, fault: &str) -> Option<()> {
 }
 
 fn main() -> ExitCode {
-    let mut guards = Guards { passes, loses_append: || is_due(&APPENDS_LEFT), ..Guards::default() };
+    let mut guards = Guards { passes, loses_append, ..Guards::default() };
     let faults = std::env::var("SWITCHYARD_FAULTS").unwrap_or_default();
     for fault in faults.split(',').filter(|fault| !fault.is_empty()) {
         if switch(&mut guards, fault).is_none() {

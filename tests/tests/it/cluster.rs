@@ -100,6 +100,23 @@ async fn killed_nodes_lose_and_double_nothing() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn the_broker_may_assign_the_partitions() -> anyhow::Result<()> {
+    let _alone = ALONE.lock().await;
+    let services = Services::start().await?;
+    let setup = || Setup::default().with("KAFKA__GROUP_PROTOCOL", "consumer");
+    let (mut first, second) =
+        tokio::try_join!(services.node_with("n1", setup()), services.node_with("n2", setup()))?;
+    let mut load = Load::start(&[&first, &second], "").await?;
+    load.progress(200).await?;
+    first.kill().await?;
+    load.move_to(0, &second);
+    let killed = Instant::now();
+    load.progress(200).await?;
+    eprintln!("200 commands after {:?}", killed.elapsed());
+    load.finish(&services, &second).await.map(|_| ())
+}
+
+#[tokio::test]
 async fn a_planned_end_hands_over_without_an_error() -> anyhow::Result<()> {
     let _alone = ALONE.lock().await;
     let services = Services::start().await?;

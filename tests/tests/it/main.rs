@@ -7,6 +7,7 @@ mod faults;
 mod folder;
 mod live;
 mod load;
+mod mutations;
 mod partners;
 mod protocol;
 mod races;

@@ -1,0 +1,201 @@
+//! Each rule switched off on real services, one at a time: the faults that are survived with it
+//! (`faults.rs`) must be noticed without it, by the clients or by `verify`.
+
+use std::time::{Duration, Instant};
+
+use anyhow::Context as _;
+use rdkafka::{
+    ClientConfig,
+    producer::{FutureProducer, FutureRecord},
+};
+use schemas::{Command, CommandId, EntityKey, Kind, codec, json};
+use serde_json::json;
+use tests::{
+    client::Client,
+    proxy::Held,
+    server::Setup,
+    services::{PARTITIONS, Services},
+};
+
+use crate::{cluster::ALONE, faults::SILENCE, load::Load};
+
+/// Times that a fault is made; whether it meets the rule depends on the moment.
+const ATTEMPTS: usize = 4;
+
+/// What meets the rule.
+#[derive(Debug, Clone, Copy)]
+enum Trial {
+    /// Owners are killed.
+    Kill,
+    /// An owner's appends are held back until somebody else owns its partitions.
+    LateAppends,
+    /// An append fails.
+    LostAppend,
+}
+
+/// Whether the fault is noticed with the rule off.
+async fn notices(rule: &str, trial: Trial) -> anyhow::Result<()> {
+    let _alone = ALONE.lock().await;
+    for attempt in 0..ATTEMPTS {
+        let services = Services::start().await?;
+        match attempt_once(&services, rule, trial, attempt).await {
+            Ok(()) => eprintln!("{rule} off, attempt {attempt}: nothing noticed"),
+            Err(found) => {
+                eprintln!("{rule} off: {found:#}");
+                return Ok(());
+            }
+        }
+    }
+    anyhow::bail!("{rule} is off and nobody notices")
+}
+
+async fn attempt_once(
+    services: &Services,
+    rule: &str,
+    trial: Trial,
+    attempt: usize,
+) -> anyhow::Result<()> {
+    let off = || Setup::default().faulty(rule);
+    let (mut first, second) =
+        tokio::try_join!(services.node_with("n1", off()), services.node_with("n2", off()))?;
+    let mut load = Load::start(&[&first, &second], &format!("m{attempt}-")).await?;
+    load.progress(200).await?;
+    match trial {
+        Trial::Kill => {
+            first.kill().await?;
+            load.move_to(0, &second);
+            load.progress(200).await?;
+        }
+        Trial::LateAppends => {
+            let cut_off = off().with("KAFKA__BROKERS", &services.proxy.address());
+            let third = services.node_with("n3", cut_off).await?;
+            // Whether something is on its way when the door closes is a matter of milliseconds.
+            for _ in 0..3 {
+                load.progress(300).await?;
+                services.proxy.hold(Held::ToServer);
+                tokio::time::sleep(SILENCE).await;
+                services.proxy.hold(Held::Nothing);
+            }
+            load.progress(300).await?;
+            drop(third);
+        }
+        Trial::LostAppend => {
+            let faulty = Setup::default().faulty(&format!("{rule},lose-append:60"));
+            let third = services.node_with("n3", faulty).await?;
+            load.progress(400).await?;
+            drop(third);
+        }
+    }
+    load.finish(services, &second).await.map(|_| ())
+}
+
+#[tokio::test]
+async fn r2_fence() -> anyhow::Result<()> {
+    notices("R2", Trial::Kill).await
+}
+
+#[tokio::test]
+async fn r3_reader_rule() -> anyhow::Result<()> {
+    notices("R3", Trial::LateAppends).await
+}
+
+#[tokio::test]
+async fn r4_start_position() -> anyhow::Result<()> {
+    notices("R4", Trial::Kill).await
+}
+
+#[tokio::test]
+async fn r6_fail_stop() -> anyhow::Result<()> {
+    notices("R6", Trial::LostAppend).await
+}
+
+/// A projector that stops with a step in its hands and goes on when another has written more:
+/// whether a checkpoint goes back.
+async fn goes_back(faults: &str) -> anyhow::Result<bool> {
+    let services = Services::start().await?;
+    let (first, second) = tokio::try_join!(services.node("n1"), services.node("n2"))?;
+    let mut load = Load::start(&[&first, &second], "").await?;
+    let zombie = Setup::default().faulty(&format!("{faults}before-commit:10"));
+    let zombie = services.node_with("zombie", zombie).await?;
+    let pid = zombie.pid().context("it runs")?;
+    let stopped = async || -> anyhow::Result<bool> {
+        let stat = tokio::fs::read_to_string(format!("/proc/{pid}/stat")).await?;
+        Ok(stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')))
+    };
+    while !stopped().await? {
+        load.progress(20).await?;
+    }
+    tokio::time::sleep(SILENCE).await;
+    load.progress(300).await?;
+    load.finish(&services, &second).await?;
+    let store = sqlx::PgPool::connect(&services.postgres).await?;
+    let checkpoints = async || -> anyhow::Result<Vec<i64>> {
+        let query =
+            r#"SELECT "offset" FROM checkpoints WHERE partition >= 0 ORDER BY kind, partition"#;
+        Ok(sqlx::query_scalar(query).fetch_all(&store).await?)
+    };
+    let before = checkpoints().await?;
+    services.signal(pid, "CONT").await?;
+    let woken = Instant::now();
+    while woken.elapsed() < Duration::from_secs(5) {
+        let now = checkpoints().await?;
+        if now.iter().zip(&before).any(|(now, before)| now < before) {
+            return Ok(true);
+        }
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    services.verify().await?;
+    Ok(false)
+}
+
+#[tokio::test]
+async fn r7_compare_and_set() -> anyhow::Result<()> {
+    let _alone = ALONE.lock().await;
+    assert!(!goes_back("").await?, "a checkpoint goes back");
+    assert!(goes_back("R7,").await?, "R7 is off and nobody notices");
+    Ok(())
+}
+
+/// A post on a partition that is not its room's, as a producer with another partitioner makes it:
+/// whether it is in the room afterwards, and log and store agree.
+async fn misplaced(setup: Setup) -> anyhow::Result<()> {
+    let services = Services::start().await?;
+    let node = services.node_with("n1", setup).await?;
+    let mut ada = Client::connect(&node, "ada").await?;
+    ada.command("room:1", json!({"type": "createRoom", "title": "r"})).await?;
+    ada.call("join", json!({"entity": "room:1"})).await?;
+    let key: EntityKey = "main/room:1".parse()?;
+    let command = Command {
+        key: key.clone(),
+        id: CommandId::derived("misplaced"),
+        tenant: key.tenant.clone(),
+        principal: "user:ada".parse()?,
+        roles: Vec::new(),
+        at: schemas::Timestamp::from_millis(1_700_000_000_000),
+        expect: None,
+        body: json::body_from_value(Kind::Room, json!({"type": "post", "text": "hi"}))?,
+    };
+    let value = codec::encode_command(&command)?;
+    let producer: FutureProducer =
+        ClientConfig::new().set("bootstrap.servers", &services.kafka).create()?;
+    let text = key.to_string();
+    let right = actors::runtime::partitioner::partition_of(text.as_bytes(), PARTITIONS);
+    let record = FutureRecord::to("switchyard.room.commands")
+        .key(&text)
+        .payload(&value)
+        .partition((right + 1) % PARTITIONS);
+    producer.send(record, Duration::from_secs(10)).await.map_err(|(error, _)| error)?;
+    let posted = ada.change("room:1").await?;
+    anyhow::ensure!(posted["data"]["text"] == "hi", "{posted}");
+    services.verify().await
+}
+
+#[tokio::test]
+async fn r10_right_partition() -> anyhow::Result<()> {
+    let _alone = ALONE.lock().await;
+    misplaced(Setup::default()).await.context("with R10 it is sent to the right one")?;
+    let found = misplaced(Setup::default().faulty("R10")).await;
+    let found = found.err().context("R10 is off and nobody notices")?;
+    eprintln!("R10 off: {found:#}");
+    Ok(())
+}
