@@ -149,6 +149,10 @@ pub struct CommandsArgs {
     /// Measures plain SQLite group commit in this folder before and after, for comparison
     #[arg(long, value_name = "DIR")]
     pub baseline_sqlite: Option<PathBuf>,
+    /// Measure plain Kafka at these brokers (host:port, by commas), before and after: from producing
+    /// to consuming, at the same rate or with as many outstanding
+    #[arg(long, value_name = "BROKERS", conflicts_with = "baseline_sqlite")]
+    pub baseline_kafka: Option<String>,
     /// How long each measurement of the baseline takes
     #[arg(long, value_name = "DURATION", default_value = "3s", value_parser = parse_duration)]
     #[serde(serialize_with = "seconds")]

@@ -13,7 +13,7 @@ use self::audit::{Audit, audit};
 use self::listener::{Answering, Load, Reply, Summary};
 use self::source::{Sent, Source};
 use crate::api::{Accounts, Api, board_body, locate, room_body};
-use crate::baseline::{self, Baseline, Baselines};
+use crate::baseline::{self, Baseline, Baselines, kafka::Pace};
 use crate::cli::{CommandsArgs, Kind};
 use crate::error::Error;
 use crate::fleet::{Fleet, Opener, Plan};
@@ -146,7 +146,8 @@ pub async fn run(args: &CommandsArgs) -> Result<Report, Error> {
         }
         let ratio = report.rates[0].achieved / rate;
         let in_flight = baseline_in_flight(args);
-        report.baseline = Some(Baselines { record_bytes, in_flight, before, after, ratio });
+        let of = if args.baseline_sqlite.is_some() { "sqlite" } else { "kafka" };
+        report.baseline = Some(Baselines { of, record_bytes, in_flight, before, after, ratio });
     }
     Ok(report)
 }
@@ -171,10 +172,19 @@ async fn measure_baseline(
     args: &CommandsArgs,
     record_bytes: usize,
 ) -> Result<Option<Baseline>, Error> {
-    let Some(folder) = &args.baseline_sqlite else { return Ok(None) };
-    note("measuring SQLite group commit");
-    let in_flight = baseline_in_flight(args);
-    baseline::measure(folder, record_bytes, in_flight, args.baseline_duration).await.map(Some)
+    let (in_flight, duration) = (baseline_in_flight(args), args.baseline_duration);
+    match (&args.baseline_sqlite, &args.baseline_kafka) {
+        (Some(folder), _) => {
+            note("measuring SQLite group commit");
+            baseline::sqlite::measure(folder, record_bytes, in_flight, duration).await.map(Some)
+        }
+        (None, Some(brokers)) => {
+            note("measuring Kafka from producing to consuming");
+            let pace = args.rate.map_or(Pace::InFlight(in_flight), Pace::Rate);
+            baseline::kafka::measure(brokers, record_bytes, pace, duration).await.map(Some)
+        }
+        (None, None) => Ok(None),
+    }
 }
 
 fn baseline_in_flight(args: &CommandsArgs) -> usize {

@@ -41,6 +41,9 @@ pub enum Error {
     /// The SQLite baseline failed.
     #[error("the SQLite baseline")]
     Baseline(#[from] sqlx::Error),
+    /// The Kafka baseline failed.
+    #[error("the Kafka baseline")]
+    Kafka(#[from] rdkafka::error::KafkaError),
     /// A thread or runtime of the harness itself could not be started or died.
     #[error("harness: {0}")]
     Harness(String),
@@ -56,6 +59,7 @@ impl Error {
             | Self::Setup(_)
             | Self::File { .. }
             | Self::Baseline(_)
+            | Self::Kafka(_)
             | Self::Harness(_) => 1,
         }
     }

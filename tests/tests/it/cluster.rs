@@ -16,7 +16,10 @@ use tests::{
     server::Setup,
     services::{PARTITIONS, Services},
 };
-use tokio::sync::Mutex;
+use tokio::{
+    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    sync::Mutex,
+};
 
 use crate::load::Load;
 
@@ -148,6 +151,33 @@ async fn a_planned_end_hands_over_without_an_error() -> anyhow::Result<()> {
     services.verify().await
 }
 
+/// A server that says that it is Redis 2.8, and knows nothing else.
+async fn old_redis() -> anyhow::Result<String> {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await?;
+    let address = listener.local_addr()?;
+    tokio::spawn(async move {
+        while let Ok((mut client, _)) = listener.accept().await {
+            tokio::spawn(async move {
+                let mut buffer = vec![0; 4096];
+                while let Ok(length @ 1..) = client.read(&mut buffer).await {
+                    let asked = String::from_utf8_lossy(&buffer[..length]).into_owned();
+                    for command in asked.split('*').skip(1) {
+                        let answer = if command.contains("INFO\r\n$6\r\nserver") {
+                            "$22\r\nredis_version:2.8.24\r\n\r\n".to_owned()
+                        } else {
+                            "-ERR unknown command\r\n".to_owned()
+                        };
+                        if client.write_all(answer.as_bytes()).await.is_err() {
+                            return;
+                        }
+                    }
+                }
+            });
+        }
+    });
+    Ok(format!("redis://{address}"))
+}
+
 #[tokio::test]
 async fn a_bad_set_up_is_named_within_ten_seconds() -> anyhow::Result<()> {
     let _alone = ALONE.lock().await;
@@ -180,6 +210,17 @@ async fn a_bad_set_up_is_named_within_ten_seconds() -> anyhow::Result<()> {
     assert!(said.contains("postgres.url"), "{said}");
     let said = refused("REDIS__URL", "nonsense").await?;
     assert!(said.contains("redis.url"), "{said}");
+    let said = refused("REDIS__URL", &old_redis().await?).await?;
+    assert!(said.contains("redis.url") && said.contains("2.8.24"), "{said}");
+    // Somebody who may look and not make tables, at a database that has none.
+    let owner = sqlx::PgPool::connect(&services.postgres).await?;
+    for statement in ["CREATE ROLE guest LOGIN PASSWORD 'guest'", "CREATE DATABASE bare"] {
+        sqlx::raw_sql(statement).execute(&owner).await?;
+    }
+    let guest = services.postgres.replace("switchyard:switchyard", "guest:guest");
+    let guest = guest.replace("/switchyard", "/bare");
+    let said = refused("POSTGRES__URL", &guest).await?;
+    assert!(said.contains("migrations") && said.contains("permission denied"), "{said}");
     Ok(())
 }
 
