@@ -62,21 +62,21 @@ async fn attempt_once(
     load.progress(200).await?;
     match trial {
         Trial::Kill => {
-            // Whether the store is behind when an owner takes over is a matter of milliseconds.
-            for _ in 0..3 {
-                first.kill().await?;
-                load.move_to(0, &second);
-                load.progress(200).await?;
-                first.restart().await?;
-                load.move_to(0, &first);
-                load.progress(300).await?;
-            }
+            // The store must be behind when an owner takes over: nobody can write it meanwhile.
+            let store = sqlx::PgPool::connect(&services.postgres).await?;
+            let mut frozen = store.begin().await?;
+            sqlx::raw_sql("LOCK TABLE checkpoints IN EXCLUSIVE MODE").execute(&mut *frozen).await?;
+            load.progress(100).await?;
+            first.kill().await?;
+            load.move_to(0, &second);
+            load.progress(200).await?;
+            frozen.rollback().await?;
         }
         Trial::LateAppends => {
             let cut_off = off().with("KAFKA__BROKERS", &services.proxy.address());
             let third = services.node_with("n3", cut_off).await?;
             // Whether something is on its way when the door closes is a matter of milliseconds.
-            for _ in 0..3 {
+            for _ in 0..4 {
                 load.progress(300).await?;
                 services.proxy.hold(Held::ToServer);
                 tokio::time::sleep(SILENCE).await;
