@@ -218,7 +218,7 @@ pub enum LearnError {
     /// It is no Avro schema.
     #[error("this is no Avro schema: {0}")]
     Schema(String),
-    /// More than [`MOST_LEARNED`].
+    /// There are 10,000 already.
     #[error("{MOST_LEARNED} schemas were learned, and no more will be")]
     TooMany,
 }
