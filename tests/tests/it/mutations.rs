@@ -1,7 +1,7 @@
 //! Each rule switched off on real services, one at a time: the faults that are survived with it
 //! (`faults.rs`) must be noticed without it, by the clients or by `verify`.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::Context as _;
 use rdkafka::{
@@ -113,53 +113,6 @@ async fn r4_start_position() -> anyhow::Result<()> {
 #[tokio::test]
 async fn r6_fail_stop() -> anyhow::Result<()> {
     notices("R6", Trial::LostAppend).await
-}
-
-/// A projector that stops with a step in its hands and goes on when another has written more:
-/// whether a checkpoint goes back.
-async fn goes_back(faults: &str) -> anyhow::Result<bool> {
-    let services = Services::start().await?;
-    let (first, second) = tokio::try_join!(services.node("n1"), services.node("n2"))?;
-    let mut load = Load::start(&[&first, &second], "").await?;
-    let zombie = Setup::default().faulty(&format!("{faults}before-commit:10"));
-    let zombie = services.node_with("zombie", zombie).await?;
-    let pid = zombie.pid().context("it runs")?;
-    let stopped = async || -> anyhow::Result<bool> {
-        let stat = tokio::fs::read_to_string(format!("/proc/{pid}/stat")).await?;
-        Ok(stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T')))
-    };
-    while !stopped().await? {
-        load.progress(20).await?;
-    }
-    tokio::time::sleep(SILENCE).await;
-    load.progress(300).await?;
-    load.finish(&services, &second).await?;
-    let store = sqlx::PgPool::connect(&services.postgres).await?;
-    let checkpoints = async || -> anyhow::Result<Vec<i64>> {
-        let query =
-            r#"SELECT "offset" FROM checkpoints WHERE partition >= 0 ORDER BY kind, partition"#;
-        Ok(sqlx::query_scalar(query).fetch_all(&store).await?)
-    };
-    let before = checkpoints().await?;
-    services.signal(pid, "CONT").await?;
-    let woken = Instant::now();
-    while woken.elapsed() < Duration::from_secs(5) {
-        let now = checkpoints().await?;
-        if now.iter().zip(&before).any(|(now, before)| now < before) {
-            return Ok(true);
-        }
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
-    services.verify().await?;
-    Ok(false)
-}
-
-#[tokio::test]
-async fn r7_compare_and_set() -> anyhow::Result<()> {
-    let _alone = ALONE.lock().await;
-    assert!(!goes_back("").await?, "a checkpoint goes back");
-    assert!(goes_back("R7,").await?, "R7 is off and nobody notices");
-    Ok(())
 }
 
 /// A post on a partition that is not its room's, as a producer with another partitioner makes it:
