@@ -311,6 +311,22 @@ pub struct StoreWrite {
     pub snapshots: Vec<SnapshotRow>,
 }
 
+impl StoreWrite {
+    /// A step that changes nothing and stays at `checkpoint`.
+    pub fn at(kind: Kind, partition: i32, checkpoint: Checkpoint) -> Self {
+        Self {
+            kind,
+            partition,
+            expected: checkpoint,
+            next: checkpoint,
+            journal: Vec::new(),
+            listing: Vec::new(),
+            timers: BTreeMap::new(),
+            snapshots: Vec::new(),
+        }
+    }
+}
+
 /// Why the store did not do it.
 #[derive(Debug, Clone, thiserror::Error)]
 pub enum StoreError {

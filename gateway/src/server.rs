@@ -129,6 +129,8 @@ impl Gateway {
         let server = HttpServer::new(factory)
             .workers(workers)
             .backlog(BACKLOG)
+            // An answer must not wait until the client has acknowledged the one before it.
+            .tcp_nodelay(true)
             // `limits.connections` and `limits.memory_bytes` refuse with a reason; this would
             // leave clients waiting.
             .max_connections(usize::MAX)

@@ -4,7 +4,7 @@ use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use actors::{
     memory::MemorySignals,
-    ports::{LogError, Signals},
+    ports::{LogError, Signals, Store},
     runtime::{
         guards::Guards,
         node::{Node, Role},
@@ -18,7 +18,7 @@ use crate::{
     config::{ConfigError, NodeRole, Settings},
     kafka::{KafkaLog, TopicError},
     postgres::{PostgresError, PostgresStore},
-    redis::{RedisError, RedisSignals},
+    redis::{CachedStore, RedisError, RedisSignals},
     sqlite::{DataFolder, LogSettings, OpenError, SqliteLog, SqliteStore},
 };
 
@@ -94,7 +94,8 @@ pub async fn open(settings: &Settings, guards: &Arc<Guards>) -> Result<(Ports, K
         let partitions = kafka.partitions;
         let log = KafkaLog::open(kafka).await?;
         let store = PostgresStore::open(&postgres, partitions, guards.clone()).await?;
-        return Ok((Ports { log: Arc::new(log), store: Arc::new(store), clock }, Kept::Shared));
+        let store = cached(settings, Arc::new(store))?;
+        return Ok((Ports { log: Arc::new(log), store, clock }, Kept::Shared));
     }
     let folder = Arc::new(DataFolder::open(&settings.data)?);
     let log_settings = LogSettings {
@@ -107,6 +108,18 @@ pub async fn open(settings: &Settings, guards: &Arc<Guards>) -> Result<(Ports, K
     let store = Arc::new(SqliteStore::open(folder).await?);
     let ports = Ports { log: log.clone(), store: store.clone(), clock };
     Ok((ports, Kept::Embedded { log, store }))
+}
+
+/// The store with a cache before it, where there is one.
+fn cached(settings: &Settings, store: Arc<dyn Store>) -> Result<Arc<dyn Store>, RedisError> {
+    let kept = Duration::from_secs(settings.redis.cache_seconds);
+    match &settings.redis.url {
+        Some(url) if !kept.is_zero() => {
+            let prefix = &settings.kafka.prefix;
+            Ok(Arc::new(CachedStore::new(store, url, prefix, kept)?))
+        }
+        Some(_) | None => Ok(store),
+    }
 }
 
 async fn signals(settings: &Settings) -> Result<(Arc<dyn Signals>, SignalsProbe), ServeError> {

@@ -141,6 +141,19 @@ pub enum RoomCommand {
     SetWordFilter { words: Vec<String> },
     /// Sent by the timer (principal `system`): ends the mutes that are over.
     EndMutes {},
+    /// Sent by bridges: says what was said on a chat platform.
+    Relay {
+        origin: Origin,
+        content: Vec<Node>,
+        #[serde(default)]
+        message: Option<ItemId>,
+        #[serde(default)]
+        reply_to: Option<ItemId>,
+        #[serde(default)]
+        thread: Option<ItemId>,
+        #[serde(default)]
+        attachments: Option<Vec<Attachment>>,
+    },
 }
 
 /// Everything that can have happened to a room.

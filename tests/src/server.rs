@@ -43,6 +43,8 @@ pub struct Setup {
     pub variables: Vec<(String, String)>,
     /// What the program `faulty` switches on or off; none runs the program itself.
     pub faults: Option<String>,
+    /// Another program than this release's.
+    pub program: Option<PathBuf>,
 }
 
 impl Default for Setup {
@@ -52,7 +54,7 @@ impl Default for Setup {
             ["COMMANDS_PER_MINUTE", "JOINS_PER_SECOND", "SIGNALS_PER_SECOND", "ANONYMOUS_REQUESTS"];
         let variables =
             lifted.iter().map(|name| (format!("LIMITS__{name}"), "0".to_owned())).collect();
-        Self { arguments: Vec::new(), variables, faults: None }
+        Self { arguments: Vec::new(), variables, faults: None, program: None }
     }
 }
 
@@ -69,6 +71,13 @@ impl Setup {
     #[must_use]
     pub fn faulty(mut self, faults: &str) -> Self {
         self.faults = Some(faults.to_owned());
+        self
+    }
+
+    /// The same with another program.
+    #[must_use]
+    pub fn program(mut self, program: &Path) -> Self {
+        self.program = Some(program.to_owned());
         self
     }
 
@@ -242,7 +251,7 @@ async fn spawn(data: &Path, setup: &Setup, listen: &str) -> anyhow::Result<(Chil
             command.env("SWITCHYARD_FAULTS", faults);
             command
         }
-        None => Command::new(program()),
+        None => Command::new(setup.program.clone().unwrap_or_else(program)),
     };
     command
         .args(["serve", "--listen", listen, "--data"])

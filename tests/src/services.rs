@@ -17,6 +17,8 @@ use crate::{
 
 /// Starting a service must be done within this, fetching included.
 const START_WITHIN: Duration = Duration::from_secs(180);
+/// Building the previous release must be done within this.
+const BUILD_WITHIN: Duration = Duration::from_secs(900);
 /// Partitions of each kind: few, so that a broker for tests has little to do.
 pub const PARTITIONS: i32 = 6;
 /// The lowest session timeout that a broker allows as it comes.
@@ -28,8 +30,16 @@ fn script(name: &str) -> PathBuf {
 
 /// What a script prints: lines of `name=value`.
 async fn run(name: &str, arguments: &[&str]) -> anyhow::Result<Vec<(String, String)>> {
+    run_with(name, arguments, &[]).await
+}
+
+async fn run_with(
+    name: &str,
+    arguments: &[&str],
+    environment: &[(&str, &str)],
+) -> anyhow::Result<Vec<(String, String)>> {
     let mut command = Command::new(script(name));
-    command.args(arguments).kill_on_drop(true);
+    command.args(arguments).envs(environment.iter().copied()).kill_on_drop(true);
     let output = tokio::time::timeout(START_WITHIN, command.output());
     let output = output.await.with_context(|| format!("{name} {arguments:?} does not end"))??;
     let said = String::from_utf8_lossy(&output.stderr);
@@ -44,12 +54,28 @@ fn value(lines: &[(String, String)], name: &str) -> anyhow::Result<String> {
     found.map(|(_, value)| value.clone()).with_context(|| format!("no {name} in {lines:?}"))
 }
 
+/// The program as the release before this one was; builds it if need be, which takes minutes.
+///
+/// # Errors
+/// If it cannot be built.
+pub async fn previous_release() -> anyhow::Result<PathBuf> {
+    let debug = program();
+    let target = debug.ancestors().nth(2).context("target/debug/switchyard")?;
+    let mut command = Command::new(script("previous"));
+    command.arg("build").arg(target).kill_on_drop(true);
+    let output = tokio::time::timeout(BUILD_WITHIN, command.output()).await??;
+    ensure!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    Ok(PathBuf::from(String::from_utf8(output.stdout)?.trim()))
+}
+
 /// One Kafka, one PostgreSQL, one Redis. Dropping ends them.
 #[derive(Debug)]
 pub struct Services {
     folder: TempDir,
     /// `host:port` of the brokers.
     pub kafka: String,
+    /// `host:port` where the broker wants to know who asks, with [`Services::start_secured`].
+    pub secured: Option<String>,
     /// The brokers' processes.
     pub brokers: Vec<u32>,
     /// The address of the database.
@@ -76,6 +102,19 @@ impl Services {
     /// # Errors
     /// If one does not start.
     pub async fn start_with_brokers(brokers: usize) -> anyhow::Result<Self> {
+        Self::start_as(brokers, &[]).await
+    }
+
+    /// As [`Services::start`]; the broker has users `node` and `guest`, with passwords alike, who may
+    /// do nothing until [`Services::allow`].
+    ///
+    /// # Errors
+    /// If one does not start.
+    pub async fn start_secured() -> anyhow::Result<Self> {
+        Self::start_as(1, &[("KAFKA_SECURED", "1")]).await
+    }
+
+    async fn start_as(brokers: usize, environment: &[(&str, &str)]) -> anyhow::Result<Self> {
         let folder = tempfile::tempdir()?;
         // PostgreSQL runs as another user where tests run as root.
         let all = std::os::unix::fs::PermissionsExt::from_mode(0o755);
@@ -90,7 +129,7 @@ impl Services {
         start.extend((brokers == 1).then_some(&*port));
         let (kafka, postgres, redis) = (start, ["start", &postgres], ["start", &redis]);
         let (kafka, postgres, redis) = tokio::try_join!(
-            run("kafka", &kafka),
+            run_with("kafka", &kafka, environment),
             run("postgres", &postgres),
             run("redis", &redis)
         )?;
@@ -100,6 +139,7 @@ impl Services {
         let brokers = kafka.iter().filter(|(name, _)| name == "pid");
         let services = Self {
             kafka: value(&kafka, "bootstrap")?,
+            secured: value(&kafka, "secured").ok(),
             brokers: brokers.filter_map(|(_, pid)| pid.parse().ok()).collect(),
             postgres: value(&postgres, "url")?,
             redis: value(&redis, "url")?,
@@ -228,6 +268,16 @@ impl Services {
         Ok(())
     }
 
+    /// Allows a user to do these operations with every topic and group.
+    ///
+    /// # Errors
+    /// If the broker refuses.
+    pub async fn allow(&self, user: &str, operations: &[&str]) -> anyhow::Result<()> {
+        let mut arguments = vec!["allow", &self.kafka, user];
+        arguments.extend(operations);
+        run("kafka", &arguments).await.map(|_| ())
+    }
+
     /// Starts a broker again that has ended; `number` counts from 1.
     ///
     /// # Errors
@@ -265,6 +315,16 @@ impl Services {
         run("postgres", &["crash", &folder]).await.map(|_| ())
     }
 
+    /// Starts a replica of PostgreSQL; gives its address.
+    ///
+    /// # Errors
+    /// If it does not start.
+    pub async fn start_replica(&self) -> anyhow::Result<String> {
+        let folder = |name: &str| self.folder.path().join(name).display().to_string();
+        let (primary, replica) = (folder("postgres"), folder("replica"));
+        value(&run("postgres", &["replica", &primary, &replica]).await?, "url")
+    }
+
     /// Ends Redis.
     ///
     /// # Errors
@@ -300,8 +360,9 @@ impl Services {
 
 impl Drop for Services {
     fn drop(&mut self) {
-        for name in ["kafka", "postgres", "redis", "registry"] {
-            let folder = self.folder.path().join(name);
+        let scripts = ["kafka", "postgres", "redis", "registry"].map(|name| (name, name));
+        for (name, folder) in scripts.into_iter().chain([("postgres", "replica")]) {
+            let folder = self.folder.path().join(folder);
             if !folder.exists() {
                 continue;
             }

@@ -4,7 +4,6 @@
 
 use std::{collections::HashSet, time::Duration};
 
-use bytes::Bytes;
 use schemas::{
     Command, CommandId, EntityId, EntityKey, Kind, Principal, Rejection, TenantId, UserName,
     codec::{self, PartnerRecord},
@@ -13,8 +12,13 @@ use schemas::{
 use serde::Deserialize;
 use tokio::time::sleep;
 
-use super::{partition::Ports, partitioner::partition_of};
-use crate::ports::{LogError, NewRecord, Record, StoreError, StoreWrite, Topic, TopicPartition};
+use super::{
+    dead_letter,
+    partition::Ports,
+    partitioner::partition_of,
+    place::{Doing, Place, PlaceError},
+};
+use crate::ports::{Checkpoint, LogError, NewRecord, Record, Topic, TopicPartition};
 
 /// The header by which a record that is retried from `dlq` names its letter, as `dlq/<offset>`:
 /// its command id follows from that, so that retrying twice has no second effect.
@@ -66,21 +70,16 @@ pub fn read_partner_record(
     let record = if value.first() == Some(&b'{') {
         let value: serde_json::Value = serde_json::from_slice(value)
             .map_err(|error| Rejection::field("value", error.to_string()))?;
-        let name = value["body"]["type"].as_str().map(str::to_owned);
         let record: JsonRecord = json::from_value(value)?;
         let body = json::body_from_value(kind, record.body)?;
-        if let Some(name) = name.filter(|name| !partner.may_send(name)) {
-            return Err(Rejection::field("body.type", format!("{name} is not allowed here")));
-        }
         PartnerRecord { command_id: record.command_id, expect: record.expect, body }
     } else {
-        let record = codec::decode_partner(kind, value)
-            .map_err(|error| Rejection::field("value", error.to_string()))?;
-        if let Some(name) = json::body_type(&record.body).filter(|name| !partner.may_send(name)) {
-            return Err(Rejection::field("body.type", format!("{name} is not allowed here")));
-        }
-        record
+        codec::decode_partner(kind, value)
+            .map_err(|error| Rejection::field("value", error.to_string()))?
     };
+    if let Some(name) = json::body_type(&record.body).filter(|name| !partner.may_send(name)) {
+        return Err(Rejection::field("body.type", format!("{name} is not allowed here")));
+    }
     if record.body.kind() != kind {
         let reason = format!("{entity} takes no commands of a {}", record.body.kind());
         return Err(Rejection::field("key", reason));
@@ -108,52 +107,21 @@ pub async fn forward(partner: Partner, partition: i32, ports: Ports) {
     }
 }
 
-#[derive(Debug, thiserror::Error)]
-enum ForwardError {
-    #[error(transparent)]
-    Log(#[from] LogError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
-
-async fn run(partner: &Partner, partition: i32, ports: &Ports) -> Result<(), ForwardError> {
+async fn run(partner: &Partner, partition: i32, ports: &Ports) -> Result<(), PlaceError> {
     let of = TopicPartition::new(Topic::Partner(partner.name.clone()), partition);
-    let place = checkpoint_place(&of.to_string());
-    let mut checkpoint = ports.store.partition(Kind::Board, place).await?.checkpoint;
-    let mut tail = ports.log.tail(&of, checkpoint.offset).await?;
+    let mut place = Place::load(ports.store.clone(), Doing::Forwarding, &of).await?;
+    let mut tail = ports.log.tail(&of, place.at().offset).await?;
     loop {
-        let records = tail.next().await?;
-        let mut appends = Vec::with_capacity(records.len());
-        for record in &records {
-            appends.push(move_record(partner, ports, &of, record));
-        }
+        let records = place.next(&mut *tail).await?;
+        let appends: Vec<_> =
+            records.iter().map(|record| move_record(partner, ports, &of, record)).collect();
         for append in appends {
             append.await?;
         }
-        let Some(last) = records.last() else { continue };
-        let mut next = checkpoint;
-        next.offset = last.offset + 1;
-        ports
-            .store
-            .commit(StoreWrite {
-                kind: Kind::Board,
-                partition: place,
-                expected: checkpoint,
-                next,
-                journal: Vec::new(),
-                listing: Vec::new(),
-                timers: std::collections::BTreeMap::new(),
-                snapshots: Vec::new(),
-            })
-            .await?;
-        checkpoint = next;
+        if let Some(last) = records.last() {
+            place.move_to(Checkpoint { offset: last.offset + 1, ..place.at() });
+        }
     }
-}
-
-/// Forwarders and publishers keep their places among the checkpoints, under negative partition
-/// numbers that follow from what they read.
-pub(super) fn checkpoint_place(name: &str) -> i32 {
-    -1 - partition_of(name.as_bytes(), i32::MAX)
 }
 
 /// The letter that a record is retried from, if it is.
@@ -203,20 +171,7 @@ fn move_record(
         };
         return ports.log.append(&TopicPartition::new(topic, partition), record);
     }
-    tracing::warn!(topic = %of.topic, offset = record.offset, reason, "a record goes to dlq");
-    let headers = [
-        ("topic", of.topic.to_string()),
-        ("partition", of.partition.to_string()),
-        ("offset", record.offset.to_string()),
-        ("reason", reason),
-        ("time", ports.clock.now().to_string()),
-    ];
-    let headers = headers.map(|(name, text)| (name.to_owned(), Bytes::from(text)));
-    let record = NewRecord {
-        key: record.key.clone(),
-        value: record.received().clone(),
-        headers: headers.into_iter().collect(),
-        ..NewRecord::default()
-    };
-    ports.log.append(&TopicPartition::new(Topic::Dlq, 0), record)
+    let received = (record.key.clone(), record.received().clone());
+    let letter = dead_letter::letter(of, record.offset, received, &reason, ports.clock.now());
+    ports.log.append(&dead_letter::place(), letter)
 }

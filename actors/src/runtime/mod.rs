@@ -4,6 +4,7 @@
 //! `partition`, `entity`, `projection`, `forwarder` and `node` carry out what they say,
 //! on actix actors and tokio tasks.
 
+mod dead_letter;
 pub mod entity;
 pub mod forwarder;
 pub mod guards;
@@ -11,6 +12,7 @@ pub mod node;
 pub mod owner;
 pub mod partition;
 pub mod partitioner;
+mod place;
 pub mod projection;
 pub mod projector;
 pub mod publisher;

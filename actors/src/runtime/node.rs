@@ -6,7 +6,7 @@ use std::{collections::HashMap, future::Future, sync::Arc, time::Duration};
 
 use actix::{Addr, Arbiter, ArbiterHandle};
 use futures_util::future::{BoxFuture, join_all};
-use schemas::{Kind, Offset};
+use schemas::Offset;
 use tokio::{
     sync::{Mutex, oneshot, watch},
     task::JoinHandle,
@@ -14,11 +14,12 @@ use tokio::{
 };
 
 use super::{
-    forwarder::{Partner, checkpoint_place, forward},
+    forwarder::{Partner, forward},
     owner::Phase,
     partition::{
         Abandon, GetStatus, OwnerSettings, PartitionActor, PartitionStatus, Ports, Release,
     },
+    place::{Doing, number_of},
     projection::project,
     publisher::{ChangesFormat, publish},
 };
@@ -122,9 +123,8 @@ impl Node {
 
     /// Where each partition that this node owns stands.
     pub async fn status(&self) -> Vec<PartitionStatus> {
-        let owners: Vec<_> = self.owners.borrow().values().cloned().collect();
-        let answers = join_all(owners.iter().map(|owner| owner.send(GetStatus))).await;
-        let mut status: Vec<_> = answers.into_iter().flatten().collect();
+        let owners = self.owners.borrow().values().cloned().collect();
+        let mut status = status_of(owners).await;
         status.sort_by_key(|status| (status.kind, status.partition));
         status
     }
@@ -260,14 +260,19 @@ impl Work for Owning {
     }
 
     async fn positions(&self) -> Vec<(TopicPartition, Offset)> {
-        let owners: Vec<_> = self.owners.borrow().values().cloned().collect();
-        let answers = join_all(owners.iter().map(|owner| owner.send(GetStatus))).await;
+        let owners = self.owners.borrow().values().cloned().collect();
         let position = |status: PartitionStatus| {
             let of = TopicPartition::new(Topic::Commands(status.kind), status.partition);
             (of, status.position.last_command_offset + 1)
         };
-        answers.into_iter().flatten().map(position).collect()
+        status_of(owners).await.into_iter().map(position).collect()
     }
+}
+
+/// Those that end meanwhile say nothing.
+async fn status_of(owners: Vec<Addr<PartitionActor>>) -> Vec<PartitionStatus> {
+    let answers = join_all(owners.iter().map(|owner| owner.send(GetStatus))).await;
+    answers.into_iter().flatten().collect()
 }
 
 /// Runs a task for each partition. The store's checkpoints keep two of them from doing harm.
@@ -315,7 +320,7 @@ where
             let (kind, place) = match &of.topic {
                 Topic::Outcomes(kind) => (*kind, of.partition),
                 Topic::Commands(_) | Topic::Partner(_) | Topic::Changes | Topic::Dlq => {
-                    (Kind::Board, checkpoint_place(&of.to_string()))
+                    number_of(Doing::Forwarding, &of)
                 }
             };
             let state = self.store.partition(kind, place).await.ok()?;

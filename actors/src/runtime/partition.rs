@@ -17,6 +17,7 @@ use tokio::{
 };
 
 use super::{
+    dead_letter,
     entity::{Decide, EntityActor, Passivate},
     guards::{Guards, Point},
     owner::{Action, Aside, Owner, Phase, Place},
@@ -301,19 +302,9 @@ impl PartitionActor {
     }
 
     fn dead_letter(&self, offset: Offset, key: Bytes, value: Bytes, reason: &str) -> Append {
-        let from = self.commands();
-        tracing::warn!(topic = %from, offset, reason, "a record goes to dlq");
-        let headers = [
-            ("topic", from.topic.to_string()),
-            ("partition", from.partition.to_string()),
-            ("offset", offset.to_string()),
-            ("reason", reason.to_owned()),
-            ("time", self.ports.clock.now().to_string()),
-        ];
-        let headers =
-            headers.map(|(name, text)| (name.to_owned(), Bytes::from(text))).into_iter().collect();
-        let record = NewRecord { key, value, headers, ..NewRecord::default() };
-        self.ports.log.append(&TopicPartition::new(Topic::Dlq, 0), record)
+        let now = self.ports.clock.now();
+        let letter = dead_letter::letter(&self.commands(), offset, (key, value), reason, now);
+        self.ports.log.append(&dead_letter::place(), letter)
     }
 
     fn append_command(&self, command: &Command) {

@@ -13,6 +13,10 @@ const PAUSE: Duration = Duration::from_millis(200);
 /// Steps are at least so far apart. Nobody waits for the projector, and large steps are cheap
 /// ones: what it has not written yet is in the tails' memory.
 const STEP_EVERY: Duration = Duration::from_millis(25);
+/// A step that took long is followed by a pause so many times as long, within a second: the store
+/// is left to others, and the next step is larger.
+const PAUSES: u32 = 4;
+const STEP_WITHIN: Duration = Duration::from_secs(1);
 /// Snapshots written in one transaction.
 const SNAPSHOTS: usize = 32;
 /// Records projected in one transaction.
@@ -54,7 +58,7 @@ async fn run(
     loop {
         let mut records = tail.next().await?;
         sleep_until(next_step).await;
-        next_step = Instant::now() + STEP_EVERY;
+        let began = Instant::now();
         gather(&mut tail, &mut records).await?;
         let write = projector.step(&records);
         ports.store.commit(write).await?;
@@ -67,6 +71,7 @@ async fn run(
             let write = projector.snapshots(loaded)?;
             ports.store.commit(write).await?;
         }
+        next_step = began + (began.elapsed() * (1 + PAUSES)).clamp(STEP_EVERY, STEP_WITHIN);
     }
 }
 

@@ -1,10 +1,7 @@
 //! The projector writes journal, lists, timers and snapshots (R7). Without state of its own but
 //! its place: a snapshot is folded from the store when enough has come since the last one.
 
-use std::{
-    collections::{BTreeMap, HashMap},
-    sync::Arc,
-};
+use std::{collections::HashMap, sync::Arc};
 
 use bytes::Bytes;
 use schemas::{EntityKey, Kind, OutcomeRecord, Seq, Verdict, codec};
@@ -64,17 +61,7 @@ impl Projector {
     }
 
     fn empty_write(&self) -> StoreWrite {
-        let at = self.reader.checkpoint();
-        StoreWrite {
-            kind: self.kind,
-            partition: self.partition,
-            expected: at,
-            next: at,
-            journal: Vec::new(),
-            listing: Vec::new(),
-            timers: BTreeMap::new(),
-            snapshots: Vec::new(),
-        }
+        StoreWrite::at(self.kind, self.partition, self.reader.checkpoint())
     }
 
     fn take(&mut self, record: &Record, write: &mut StoreWrite) {

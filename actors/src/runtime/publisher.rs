@@ -16,24 +16,19 @@ use serde::Deserialize;
 use tokio::time::sleep;
 
 use super::{
-    forwarder::checkpoint_place,
     guards::Guards,
     partition::Ports,
     partitioner::partition_of,
+    place::{Doing, Place, PlaceError},
     reader::{Admission, ReaderPosition},
 };
-use crate::ports::{LogError, NewRecord, StoreError, StoreWrite, Topic, TopicPartition};
+use crate::ports::{LogError, NewRecord, Topic, TopicPartition};
 
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
 
-#[derive(Debug, thiserror::Error)]
-enum PublishError {
-    #[error(transparent)]
-    Log(#[from] LogError),
-    #[error(transparent)]
-    Store(#[from] StoreError),
-}
+/// Between two rounds.
+const PACE: Duration = Duration::from_millis(20);
 
 /// How the changes for partners are written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Deserialize)]
@@ -68,14 +63,13 @@ async fn run(
     ports: &Ports,
     format: ChangesFormat,
     guards: &Guards,
-) -> Result<(), PublishError> {
-    let place = checkpoint_place(&format!("changes/{of}"));
-    let mut checkpoint = ports.store.partition(kind, place).await?.checkpoint;
-    let mut reader = ReaderPosition::new(checkpoint);
-    let mut tail = ports.log.tail(of, checkpoint.offset).await?;
+) -> Result<(), PlaceError> {
+    let mut place = Place::load(ports.store.clone(), Doing::Publishing(kind), of).await?;
+    let mut reader = ReaderPosition::new(place.at());
+    let mut tail = ports.log.tail(of, place.at().offset).await?;
     loop {
         let mut appends = Vec::new();
-        for record in tail.next().await? {
+        for record in place.next(&mut *tail).await? {
             let decoded = codec::decode_outcome(kind, &record.value);
             let Ok(decoded) = decoded else {
                 reader.skip(record.offset);
@@ -91,19 +85,9 @@ async fn run(
         for append in appends {
             append.await?;
         }
-        let next = reader.checkpoint();
-        let write = StoreWrite {
-            kind,
-            partition: place,
-            expected: checkpoint,
-            next,
-            journal: Vec::new(),
-            listing: Vec::new(),
-            timers: std::collections::BTreeMap::new(),
-            snapshots: Vec::new(),
-        };
-        ports.store.commit(write).await?;
-        checkpoint = next;
+        place.move_to(reader.checkpoint());
+        // Nobody waits for it to the millisecond, and what comes together is written together.
+        sleep(PACE).await;
     }
 }
 

@@ -110,9 +110,17 @@ impl Default for PostgresConfig {
 }
 
 /// Redis.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RedisConfig {
     /// `redis://user:password@host:port`.
     pub url: Option<String>,
+    /// Pages of history are kept there for so many seconds; 0 keeps none.
+    pub cache_seconds: u64,
+}
+
+impl Default for RedisConfig {
+    fn default() -> Self {
+        Self { url: None, cache_seconds: 60 }
+    }
 }

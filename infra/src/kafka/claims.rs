@@ -15,6 +15,7 @@ use async_trait::async_trait;
 use rdkafka::{
     ClientContext, Offset as At, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer as _, ConsumerContext, Rebalance},
+    error::{KafkaError, RDKafkaErrorCode},
 };
 use schemas::{Kind, Offset};
 use tokio::sync::mpsc;
@@ -152,7 +153,7 @@ pub(super) fn join(settings: &KafkaSettings, group: Group) -> Result<KafkaClaims
         .spawn(move || {
             while !stop.load(Ordering::Relaxed) {
                 if let Some(Err(error)) = consumer.poll(POLL) {
-                    tracing::debug!(%error, group = name, "the group's consumer reports");
+                    report(&error, &format!("{prefix}{name}"));
                 }
                 if let Ok(positions) = reported.try_recv() {
                     commit(&consumer, &prefix, &positions);
@@ -162,6 +163,16 @@ pub(super) fn join(settings: &KafkaSettings, group: Group) -> Result<KafkaClaims
         })
         .map_err(unavailable)?;
     Ok(KafkaClaims { claims, leaving, reports: Some(reports), _open: None })
+}
+
+/// librdkafka tries again by itself; what only an operator can mend is said aloud.
+fn report(error: &KafkaError, group: &str) {
+    match error.rdkafka_error_code() {
+        Some(
+            RDKafkaErrorCode::GroupAuthorizationFailed | RDKafkaErrorCode::TopicAuthorizationFailed,
+        ) => tracing::error!(%error, group, "the group may not be joined: no right to read it"),
+        Some(_) | None => tracing::debug!(%error, group, "the group's consumer reports"),
+    }
 }
 
 /// For those who watch the group's lag; reading never begins there (R4).

@@ -1,17 +1,22 @@
-//! Tails. A consumer has one position in a partition, and three readers may want the same one (an
-//! owner, a projector, a gateway), so there are a few consumers, the lanes, and a tail takes the
-//! first lane that is not in its partition yet. A lane has one thread that polls and hands records
-//! to bounded channels; what is not taken is paused at the broker (back-pressure).
+//! Tails. An owner, a projector, a publisher and a gateway of one node read the same partition, so
+//! a partition is fetched once for all who are near each other in it: its feed keeps what was read
+//! lately, and hands it to each reader over a bounded channel. Who falls behind, or begins far from
+//! the others, reads by a feed of its own until the distance is small.
+//!
+//! A consumer has one position in a partition, so there are a few consumers, the lanes: the first
+//! has the feeds that are shared, the others those of who is elsewhere. A lane has one thread that
+//! polls; a feed whose readers have no room is paused at the broker (back-pressure).
 
 use std::{
-    collections::{HashMap, HashSet},
-    sync::{Arc, Mutex, PoisonError, mpsc as std_mpsc},
-    time::Duration,
+    collections::{HashMap, HashSet, VecDeque},
+    sync::{Arc, Mutex, PoisonError, Weak, mpsc as std_mpsc},
+    time::{Duration, Instant},
 };
 
 use actors::ports::{LogError, Record, Tail, Topic, TopicPartition};
 use async_trait::async_trait;
 use bytes::Bytes;
+use dashmap::DashMap;
 use rdkafka::{
     Message as _, Offset as At, TopicPartitionList,
     consumer::{BaseConsumer, Consumer as _},
@@ -26,35 +31,50 @@ use super::{KafkaSettings, registry::Registry, unavailable};
 const POLL: Duration = Duration::from_millis(5);
 /// How long a poll waits while a reader has no room.
 const POLL_BLOCKED: Duration = Duration::from_millis(1);
-/// Records that one round takes before it hands them on.
+/// Records that one round takes before it hands them on, and the most in a batch.
 const BURST: usize = 500;
 /// Batches that may wait for a reader.
 const BATCHES: usize = 4;
+/// What a feed keeps for its slower readers, in records and bytes.
+const KEEPS: usize = 2_048;
+const KEEPS_BYTES: usize = 512 << 10;
+/// A reader this near to a shared feed may join it, in records.
+const NEAR: Offset = KEEPS as Offset / 2;
+/// How often readers of other lanes are looked at whether they may join.
+const JOIN_EVERY: Duration = Duration::from_millis(200);
 
-type Taken = Arc<Mutex<HashSet<TopicPartition>>>;
 type Batch = Result<Vec<Record>, LogError>;
 
 /// Every lane of a node.
 pub(super) struct Lanes {
-    settings: Arc<KafkaSettings>,
+    shared: Arc<Shared>,
     registry: Option<Arc<Registry>>,
-    lanes: Mutex<Vec<Lane>>,
 }
 
-struct Lane {
-    taken: Taken,
-    opens: std_mpsc::Sender<Open>,
+struct Shared {
+    settings: Arc<KafkaSettings>,
+    /// How to reach each lane's thread; they end when this is dropped.
+    lanes: Mutex<Vec<std_mpsc::Sender<Open>>>,
+    /// How far the first lane has read each of its feeds.
+    reached: DashMap<TopicPartition, Offset>,
 }
 
 struct Open {
     of: TopicPartition,
-    from: Offset,
+    reader: Reader,
+}
+
+struct Reader {
+    /// The offset of the next record for it.
+    next: Offset,
     sender: mpsc::Sender<Batch>,
 }
 
 /// One reader's place.
 pub(super) struct KafkaTail {
     batches: mpsc::Receiver<Batch>,
+    /// Received and not handed on yet: the registry is being asked.
+    waiting: Vec<Record>,
     topic: Topic,
     registry: Option<Arc<Registry>>,
 }
@@ -62,95 +82,81 @@ pub(super) struct KafkaTail {
 #[async_trait]
 impl Tail for KafkaTail {
     async fn next(&mut self) -> Result<Vec<Record>, LogError> {
-        let ended = || Err(unavailable("the consumer has ended"));
-        let mut batch = self.batches.recv().await.unwrap_or_else(ended)?;
+        if self.waiting.is_empty() {
+            let ended = || Err(unavailable("the consumer has ended"));
+            self.waiting = self.batches.recv().await.unwrap_or_else(ended)?;
+        }
         if let Some(registry) = &self.registry {
-            for record in &mut batch {
+            for record in &mut self.waiting {
                 registry.unframe(&self.topic, record).await?;
             }
         }
-        Ok(batch)
+        Ok(std::mem::take(&mut self.waiting))
     }
 }
 
 impl Lanes {
     pub(super) fn new(settings: Arc<KafkaSettings>, registry: Option<Arc<Registry>>) -> Self {
-        Self { settings, registry, lanes: Mutex::default() }
+        let shared = Shared { settings, lanes: Mutex::default(), reached: DashMap::new() };
+        Self { shared: Arc::new(shared), registry }
     }
 
     /// Reads `of` from `from` on.
     pub(super) fn open(&self, of: &TopicPartition, from: Offset) -> Result<KafkaTail, LogError> {
         let (sender, batches) = mpsc::channel(BATCHES);
-        let tail = KafkaTail { batches, topic: of.topic.clone(), registry: self.registry.clone() };
-        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut open = Open { of: of.clone(), from, sender };
-        for lane in lanes.iter() {
-            if !lock(&lane.taken).insert(of.clone()) {
-                continue;
-            }
-            match lane.opens.send(open) {
-                Ok(()) => return Ok(tail),
-                Err(std_mpsc::SendError(back)) => open = back,
-            }
-        }
-        let lane = Lane::start(&self.settings, lanes.len())?;
-        lock(&lane.taken).insert(of.clone());
-        lane.opens.send(open).map_err(|_| unavailable("a consumer cannot be started"))?;
-        lanes.push(lane);
+        let (topic, registry) = (of.topic.clone(), self.registry.clone());
+        let tail = KafkaTail { batches, waiting: Vec::new(), topic, registry };
+        self.shared.open(0, Open { of: of.clone(), reader: Reader { next: from, sender } })?;
         Ok(tail)
     }
 }
 
-fn lock(taken: &Taken) -> std::sync::MutexGuard<'_, HashSet<TopicPartition>> {
-    taken.lock().unwrap_or_else(PoisonError::into_inner)
-}
+impl Shared {
+    /// Has the lane of this number, which is made if it is the next one, read.
+    fn open(self: &Arc<Self>, number: usize, open: Open) -> Result<(), LogError> {
+        let mut lanes = self.lanes.lock().unwrap_or_else(PoisonError::into_inner);
+        if number == lanes.len() {
+            lanes.push(self.start(number)?);
+        }
+        lanes[number].send(open).map_err(|_| unavailable("a consumer has ended"))
+    }
 
-impl Lane {
-    fn start(settings: &KafkaSettings, number: usize) -> Result<Self, LogError> {
+    fn start(self: &Arc<Self>, number: usize) -> Result<std_mpsc::Sender<Open>, LogError> {
         // The consumer joins no group; librdkafka wants a name all the same.
-        let consumer = settings.consumer().set("group.id", "none").create::<BaseConsumer>();
-        let consumer = consumer.map_err(unavailable)?;
+        let consumer = self.settings.consumer().set("group.id", "none").create::<BaseConsumer>();
         let (opens, waiting) = std_mpsc::channel();
-        let taken = Taken::default();
-        let mut polling = Polling {
-            prefix: settings.prefix.clone(),
-            consumer,
-            taken: taken.clone(),
-            sinks: HashMap::new(),
+        let mut lane = Lane {
+            number,
+            shared: Arc::downgrade(self),
+            prefix: self.settings.prefix.clone(),
+            consumer: consumer.map_err(unavailable)?,
+            feeds: HashMap::new(),
             touched: HashSet::new(),
         };
         std::thread::Builder::new()
             .name(format!("kafka-lane-{number}"))
-            .spawn(move || polling.run(&waiting))
+            .spawn(move || lane.run(&waiting))
             .map_err(unavailable)?;
-        Ok(Self { taken, opens })
+        Ok(opens)
     }
 }
 
 /// What a lane's thread owns.
-struct Polling {
+struct Lane {
+    number: usize,
+    shared: Weak<Shared>,
     prefix: String,
     consumer: BaseConsumer,
-    taken: Taken,
     /// By topic name and partition.
-    sinks: HashMap<String, HashMap<i32, Sink>>,
+    feeds: HashMap<String, HashMap<i32, Feed>>,
+    /// Feeds with something to hand on.
     touched: HashSet<(String, i32)>,
 }
 
-struct Sink {
-    of: TopicPartition,
-    sender: mpsc::Sender<Batch>,
-    /// The next offset; earlier ones were handed on before.
-    next: Offset,
-    waiting: Vec<Record>,
-    /// What ends the reader behind what waits.
-    gap: Option<LogError>,
-    is_paused: bool,
-}
-
-impl Polling {
+impl Lane {
     /// Until the log is dropped.
     fn run(&mut self, opens: &std_mpsc::Receiver<Open>) {
+        let mut joins = Instant::now();
         loop {
             loop {
                 match opens.try_recv() {
@@ -161,59 +167,63 @@ impl Polling {
             }
             self.take_burst();
             self.hand_on();
+            if self.number > 0 && joins.elapsed() > JOIN_EVERY {
+                self.join_shared();
+                joins = Instant::now();
+            }
             self.close_abandoned();
         }
     }
 
-    fn open(&mut self, Open { of, from, sender }: Open) {
-        let name = format!("{}{}", self.prefix, of.topic);
+    fn open(&mut self, open: Open) {
+        let name = format!("{}{}", self.prefix, open.of.topic);
+        let partition = open.of.partition;
+        let known = self.feeds.get_mut(&name).and_then(|feeds| feeds.get_mut(&partition));
+        if let Some(feed) = known {
+            if feed.covers(open.reader.next) {
+                feed.readers.push(open.reader);
+                self.touched.insert((name, partition));
+            } else {
+                self.pass_on(self.number + 1, open);
+            }
+            return;
+        }
         let mut list = TopicPartitionList::with_capacity(1);
         let assigned = list
-            .add_partition_offset(&name, of.partition, At::Offset(from))
+            .add_partition_offset(&name, partition, At::Offset(open.reader.next))
             .and_then(|()| self.consumer.incremental_assign(&list));
         if let Err(error) = assigned {
             // Whoever asked may be gone already.
-            sender.try_send(Err(unavailable(error))).ok();
-            lock(&self.taken).remove(&of);
+            open.reader.sender.try_send(Err(unavailable(error))).ok();
             return;
         }
-        let partition = of.partition;
-        let sink =
-            Sink { of, sender, next: from, waiting: Vec::new(), gap: None, is_paused: false };
-        self.sinks.entry(name).or_default().insert(partition, sink);
+        self.feeds.entry(name).or_default().insert(partition, Feed::new(open));
+    }
+
+    /// Has another lane read.
+    fn pass_on(&self, number: usize, open: Open) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        let sender = open.reader.sender.clone();
+        if let Err(error) = shared.open(number, open) {
+            sender.try_send(Err(error)).ok();
+        }
     }
 
     fn take_burst(&mut self) {
-        let blocked = self.sinks.values().flat_map(HashMap::values).any(|sink| sink.is_paused);
+        let blocked = self.feeds.values().flat_map(HashMap::values).any(|feed| feed.is_paused);
         let mut wait = if blocked { POLL_BLOCKED } else { POLL };
         for _ in 0..BURST {
             match self.consumer.poll(wait) {
                 None => return,
                 Some(Ok(message)) => {
-                    let sink = self
-                        .sinks
+                    let feed = self
+                        .feeds
                         .get_mut(message.topic())
-                        .and_then(|sinks| sinks.get_mut(&message.partition()));
-                    if let Some(sink) = sink
-                        && message.offset() >= sink.next
+                        .and_then(|feeds| feeds.get_mut(&message.partition()));
+                    if let Some(feed) = feed
+                        && feed.take(&message)
                     {
-                        // Nothing is compacted and no transaction writes here.
-                        if message.offset() > sink.next && sink.gap.is_none() {
-                            let at = format!("{}/{}", sink.of, sink.next);
-                            let reason = format!("the next record is {}", message.offset());
-                            sink.gap = Some(LogError::Damaged { at, reason });
-                        }
-                        if sink.gap.is_some() {
-                            let place = (message.topic().to_owned(), message.partition());
-                            self.touched.insert(place);
-                            continue;
-                        }
-                        sink.next = message.offset() + 1;
-                        sink.waiting.push(record_of(&message));
-                        if sink.waiting.len() == 1 {
-                            let place = (message.topic().to_owned(), message.partition());
-                            self.touched.insert(place);
-                        }
+                        self.touched.insert((message.topic().to_owned(), message.partition()));
                     }
                 }
                 // librdkafka tries again by itself; where that takes long, appends and health say so.
@@ -223,60 +233,185 @@ impl Polling {
         }
     }
 
-    /// Gives the readers what has come; those without room are paused until they have some.
+    /// Gives the readers what has come; those that fell behind go to the next lane.
     fn hand_on(&mut self) {
-        let Self { consumer, sinks, touched, .. } = self;
+        let mut behind = Vec::new();
+        let shared = self.shared.upgrade().filter(|_| self.number == 0);
+        let Self { consumer, feeds, touched, .. } = self;
         touched.retain(|(name, partition)| {
-            let sink = sinks.get_mut(name).and_then(|sinks| sinks.get_mut(partition));
-            let Some(sink) = sink else { return false };
-            let Ok(room) = sink.sender.try_reserve() else {
-                set_paused(consumer, sink, name, true);
-                // A reader that is gone is found by `close_abandoned`.
-                return !sink.sender.is_closed();
-            };
-            let batch = std::mem::take(&mut sink.waiting);
-            match &sink.gap {
-                Some(gap) if batch.is_empty() => {
-                    room.send(Err(gap.clone()));
-                    return false;
+            let feed = feeds.get_mut(name).and_then(|feeds| feeds.get_mut(partition));
+            let Some(feed) = feed else { return false };
+            feed.hand_on();
+            let left = feed.trim();
+            behind.extend(left.into_iter().map(|reader| Open { of: feed.of.clone(), reader }));
+            if let Some(shared) = &shared {
+                match shared.reached.get_mut(&feed.of) {
+                    Some(mut reached) => *reached = feed.next,
+                    None => drop(shared.reached.insert(feed.of.clone(), feed.next)),
                 }
-                Some(_) | None => room.send(Ok(batch)),
             }
-            set_paused(consumer, sink, name, false);
-            sink.gap.is_some()
+            set_paused(consumer, feed, name, feed.is_full());
+            feed.has_waiting()
         });
+        for open in behind {
+            self.pass_on(self.number + 1, open);
+        }
+    }
+
+    /// Sends readers that have come near to the first lane.
+    fn join_shared(&mut self) {
+        let Some(shared) = self.shared.upgrade() else { return };
+        for feed in self.feeds.values_mut().flat_map(HashMap::values_mut) {
+            // Where the first lane does not read it, it will.
+            let reached = shared.reached.get(&feed.of).map_or(feed.next, |reached| *reached);
+            if feed.gap.is_some() || (feed.next - reached).abs() > NEAR {
+                continue;
+            }
+            let near = |reader: &mut Reader| (reached - reader.next).abs() <= NEAR;
+            for reader in feed.readers.extract_if(.., near) {
+                let sender = reader.sender.clone();
+                if let Err(error) = shared.open(0, Open { of: feed.of.clone(), reader }) {
+                    sender.try_send(Err(error)).ok();
+                }
+            }
+        }
     }
 
     fn close_abandoned(&mut self) {
-        let Self { consumer, sinks, taken, .. } = self;
-        for (name, sinks) in sinks.iter_mut() {
-            sinks.retain(|partition, sink| {
-                if !sink.sender.is_closed() {
+        let shared = self.shared.upgrade().filter(|_| self.number == 0);
+        let Self { consumer, feeds, .. } = self;
+        for (name, feeds) in feeds.iter_mut() {
+            feeds.retain(|partition, feed| {
+                feed.readers.retain(|reader| !reader.sender.is_closed());
+                if !feed.readers.is_empty() {
                     return true;
                 }
                 // librdkafka would remember it, and the partition's next reader would read nothing.
-                set_paused(consumer, sink, name, false);
+                set_paused(consumer, feed, name, false);
                 let mut list = TopicPartitionList::with_capacity(1);
                 list.add_partition(name, *partition);
                 if let Err(error) = consumer.incremental_unassign(&list) {
                     tracing::warn!(topic = name, partition, %error, "cannot stop reading");
                 }
-                lock(taken).remove(&sink.of);
+                if let Some(shared) = &shared {
+                    shared.reached.remove(&feed.of);
+                }
                 false
             });
         }
     }
 }
 
-fn set_paused(consumer: &BaseConsumer, sink: &mut Sink, name: &str, paused: bool) {
-    if sink.is_paused == paused {
+/// One partition as a lane reads it.
+struct Feed {
+    of: TopicPartition,
+    /// What was read lately; the last one is before `next`, and none is missing between.
+    recent: VecDeque<Record>,
+    bytes: usize,
+    /// The offset of the next record from the broker.
+    next: Offset,
+    /// What ends the readers behind what there is.
+    gap: Option<LogError>,
+    readers: Vec<Reader>,
+    is_paused: bool,
+}
+
+impl Feed {
+    fn new(Open { of, reader }: Open) -> Self {
+        let (recent, next) = (VecDeque::new(), reader.next);
+        Self { of, recent, bytes: 0, next, gap: None, readers: vec![reader], is_paused: false }
+    }
+
+    /// The offset of the oldest record that it still has.
+    fn first(&self) -> Offset {
+        self.next - self.recent.len() as Offset
+    }
+
+    fn covers(&self, from: Offset) -> bool {
+        self.gap.is_none() && (self.first()..=self.next + NEAR).contains(&from)
+    }
+
+    /// Takes what the broker gave; says whether there is something to hand on.
+    fn take(&mut self, message: &BorrowedMessage<'_>) -> bool {
+        if self.gap.is_some() || message.offset() < self.next {
+            return self.gap.is_some();
+        }
+        // Nothing is compacted and no transaction writes here.
+        if message.offset() > self.next {
+            let at = format!("{}/{}", self.of, self.next);
+            let reason = format!("the next record is {}", message.offset());
+            self.gap = Some(LogError::Damaged { at, reason });
+            return true;
+        }
+        let record = record_of(message);
+        self.next += 1;
+        self.bytes += size_of(&record);
+        self.recent.push_back(record);
+        true
+    }
+
+    /// Gives each reader what it has room for.
+    fn hand_on(&mut self) {
+        let first = self.first();
+        let Self { recent, readers, next, gap, .. } = self;
+        readers.retain_mut(|reader| {
+            while reader.next < *next {
+                // A reader that is gone is found by `close_abandoned`.
+                let Ok(room) = reader.sender.try_reserve() else { return true };
+                let from = usize::try_from(reader.next - first).unwrap_or(0);
+                let batch: Vec<_> = recent.range(from..).take(BURST).cloned().collect();
+                reader.next += batch.len() as Offset;
+                room.send(Ok(batch));
+            }
+            let Some(gap) = gap else { return true };
+            reader.sender.try_send(Err(gap.clone())).is_err_and(|error| {
+                // Full: again when there is room.
+                matches!(error, mpsc::error::TrySendError::Full(_))
+            })
+        });
+    }
+
+    /// Forgets the oldest beyond the bounds, if the foremost reader has them; gives the readers
+    /// that do not have them yet.
+    fn trim(&mut self) -> Vec<Reader> {
+        let foremost = self.foremost();
+        while (self.recent.len() > KEEPS || self.bytes > KEEPS_BYTES) && self.first() < foremost {
+            let forgotten = self.recent.pop_front();
+            self.bytes -= forgotten.as_ref().map_or(0, size_of);
+        }
+        let first = self.first();
+        self.readers.extract_if(.., |reader| reader.next < first).collect()
+    }
+
+    fn foremost(&self) -> Offset {
+        self.readers.iter().map(|reader| reader.next).max().unwrap_or(self.next)
+    }
+
+    /// Whether even the foremost reader has enough before it.
+    fn is_full(&self) -> bool {
+        self.next - self.foremost() >= BURST as Offset
+    }
+
+    fn has_waiting(&self) -> bool {
+        let next = self.next;
+        !self.readers.is_empty()
+            && (self.gap.is_some() || self.readers.iter().any(|reader| reader.next < next))
+    }
+}
+
+fn size_of(record: &Record) -> usize {
+    record.key.len() + record.value.len()
+}
+
+fn set_paused(consumer: &BaseConsumer, feed: &mut Feed, name: &str, paused: bool) {
+    if feed.is_paused == paused {
         return;
     }
     let mut list = TopicPartitionList::with_capacity(1);
-    list.add_partition(name, sink.of.partition);
+    list.add_partition(name, feed.of.partition);
     let changed = if paused { consumer.pause(&list) } else { consumer.resume(&list) };
     match changed {
-        Ok(()) => sink.is_paused = paused,
+        Ok(()) => feed.is_paused = paused,
         Err(error) => tracing::warn!(topic = name, %error, "cannot pause or resume"),
     }
 }

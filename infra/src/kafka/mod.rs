@@ -1,4 +1,4 @@
-//! The log on Apache Kafka, through rdkafka (librdkafka). One producer, a few consumers that many
+//! The log on Apache Kafka, through rdkafka (librdkafka). Three producers, a few consumers that many
 //! tails share, and a membership in a consumer group for each claim.
 
 mod claims;
@@ -24,7 +24,7 @@ use schemas::{Kind, Offset, UserName};
 use serde::Deserialize;
 use tokio::time::Instant;
 
-use self::{lanes::Lanes, producer::Producer, registry::Registry};
+use self::{lanes::Lanes, producer::Producers, registry::Registry};
 pub use self::{
     registry::{RegistryError, RegistrySettings},
     topics::{TopicError, check, create},
@@ -53,7 +53,8 @@ pub struct KafkaSettings {
     pub session_timeout: Duration,
     /// Who assigns partitions to members.
     pub group_protocol: GroupProtocol,
-    /// Any further properties of librdkafka, such as those of SASL.
+    /// Any further properties of librdkafka, such as those of SASL; those that the rules depend on
+    /// stay as they are.
     pub properties: BTreeMap<String, String>,
     /// The partners that have topics.
     pub partners: Vec<UserName>,
@@ -86,40 +87,46 @@ impl KafkaSettings {
         topics
     }
 
-    fn client(&self) -> ClientConfig {
+    /// What every client has; `tuned` and the user's properties may say otherwise.
+    fn client(&self, tuned: &[(&str, &str)]) -> ClientConfig {
         let mut config = ClientConfig::new();
         config
-            .set("bootstrap.servers", &self.brokers)
             .set("client.id", "switchyard")
-            .set("message.max.bytes", MOST_BYTES.to_string())
             .set("reconnect.backoff.ms", "50")
             .set("reconnect.backoff.max.ms", "1000")
             .set("socket.keepalive.enable", "true")
             // A broker that hangs is given up after this, so that another can lead.
             .set("socket.timeout.ms", "10000");
+        for (name, value) in tuned {
+            config.set(*name, *value);
+        }
         for (name, value) in &self.properties {
             config.set(name, value);
         }
         config
+            .set("bootstrap.servers", &self.brokers)
+            .set("message.max.bytes", MOST_BYTES.to_string());
+        config
     }
 
     fn consumer(&self) -> ClientConfig {
-        let mut config = self.client();
+        let mut config = self.client(&[
+            ("fetch.min.bytes", "1"),
+            // A partition that is added waits at most so long for the fetch under way.
+            ("fetch.wait.max.ms", "100"),
+            ("fetch.queue.backoff.ms", "5"),
+            ("fetch.error.backoff.ms", "50"),
+            ("queued.max.messages.kbytes", "16384"),
+            ("topic.metadata.refresh.interval.ms", "30000"),
+            ("check.crcs", "true"),
+        ]);
         config
             .set("enable.auto.commit", "false")
             .set("enable.auto.offset.store", "false")
             .set("auto.offset.reset", "earliest")
-            .set("fetch.min.bytes", "1")
-            // A partition that is added waits at most so long for the fetch under way.
-            .set("fetch.wait.max.ms", "100")
-            .set("fetch.queue.backoff.ms", "5")
-            .set("fetch.error.backoff.ms", "50")
             .set("fetch.message.max.bytes", (1 << 20).to_string())
             .set("fetch.max.bytes", (MOST_BYTES + (1 << 20)).to_string())
-            .set("receive.message.max.bytes", (2 * MOST_BYTES + (1 << 20)).to_string())
-            .set("queued.max.messages.kbytes", "16384")
-            .set("topic.metadata.refresh.interval.ms", "30000")
-            .set("check.crcs", "true");
+            .set("receive.message.max.bytes", (2 * MOST_BYTES + (1 << 20)).to_string());
         config
     }
 }
@@ -134,7 +141,7 @@ pub struct KafkaLog {
     settings: Arc<KafkaSettings>,
     /// How many partitions the topics had at the start.
     counts: HashMap<Topic, i32>,
-    producer: Producer,
+    producers: Producers,
     lanes: Lanes,
     asking: Arc<BaseConsumer>,
 }
@@ -154,7 +161,7 @@ impl KafkaLog {
         let asking = settings.consumer().set("group.id", "none").create();
         let asking: BaseConsumer = asking.map_err(TopicError::Client)?;
         Ok(Self {
-            producer: Producer::new(&settings, registry.clone()).map_err(TopicError::Client)?,
+            producers: Producers::new(&settings, &registry).map_err(TopicError::Client)?,
             lanes: Lanes::new(settings.clone(), registry),
             asking: Arc::new(asking),
             counts,
@@ -204,7 +211,7 @@ impl Log for KafkaLog {
         to: &TopicPartition,
         record: NewRecord,
     ) -> BoxFuture<'static, Result<Offset, LogError>> {
-        self.producer.append(to, record)
+        self.producers.of(&to.topic).append(to, record)
     }
 
     async fn tail(&self, of: &TopicPartition, from: Offset) -> Result<Box<dyn Tail>, LogError> {

@@ -1,11 +1,11 @@
-//! Appends: one idempotent producer (`acks=all`), whose order within a partition is the order of
-//! the calls. A gap ends it: librdkafka reports a fatal error rather than write what follows a
+//! Appends: idempotent producers (`acks=all`), whose order within a partition is the order of the
+//! calls. A gap ends one: librdkafka reports a fatal error rather than write what follows a
 //! record that failed (`enable.gapless.guarantee`), and the next append makes a new producer, in
 //! which older sequences do not continue (R6).
 
 use std::sync::{Arc, PoisonError, RwLock};
 
-use actors::ports::{LogError, NewRecord, Sequence, TopicPartition};
+use actors::ports::{LogError, NewRecord, Sequence, Topic, TopicPartition};
 use dashmap::DashMap;
 use futures_util::future::BoxFuture;
 use rdkafka::{
@@ -21,7 +21,34 @@ use super::{KafkaSettings, registry::Registry, unavailable};
 /// Records that may wait in the producer; more are refused as busy.
 const QUEUE: &str = "200000";
 
-/// The producer of one node. Cheap to clone.
+/// The producers of one node. A broker works on one request of a connection at a time, so commands
+/// and outcomes do not wait for each other, nor for what nobody waits for.
+pub(super) struct Producers {
+    commands: Producer,
+    outcomes: Producer,
+    rest: Producer,
+}
+
+impl Producers {
+    pub(super) fn new(
+        settings: &KafkaSettings,
+        registry: &Option<Arc<Registry>>,
+    ) -> Result<Self, KafkaError> {
+        let make = |linger| Producer::new(settings, registry.clone(), linger);
+        Ok(Self { commands: make("0")?, outcomes: make("0")?, rest: make("5")? })
+    }
+
+    /// The one that writes `topic`.
+    pub(super) fn of(&self, topic: &Topic) -> &Producer {
+        match topic {
+            Topic::Commands(_) => &self.commands,
+            Topic::Outcomes(_) => &self.outcomes,
+            Topic::Partner(_) | Topic::Changes | Topic::Dlq => &self.rest,
+        }
+    }
+}
+
+/// A producer. Cheap to clone.
 #[derive(Clone)]
 pub(super) struct Producer(Arc<Shared>);
 
@@ -42,22 +69,25 @@ struct Current {
 }
 
 impl Producer {
-    pub(super) fn new(
+    /// `linger` is how long a record may wait for others of its batch, in milliseconds.
+    fn new(
         settings: &KafkaSettings,
         registry: Option<Arc<Registry>>,
+        linger: &str,
     ) -> Result<Self, KafkaError> {
-        let mut config = settings.client();
+        let mut config = settings.client(&[
+            ("linger.ms", linger),
+            ("max.in.flight", "5"),
+            ("message.timeout.ms", "30000"),
+            ("queue.buffering.max.messages", QUEUE),
+            ("queue.buffering.max.kbytes", "262144"),
+            ("compression.type", "none"),
+        ]);
         config
             .set("enable.idempotence", "true")
             .set("enable.gapless.guarantee", "true")
             .set("acks", "all")
-            .set("max.in.flight", "5")
-            .set("linger.ms", "0")
-            .set("partitioner", "murmur2_random")
-            .set("message.timeout.ms", "30000")
-            .set("queue.buffering.max.messages", QUEUE)
-            .set("queue.buffering.max.kbytes", "262144")
-            .set("compression.type", "none");
+            .set("partitioner", "murmur2_random");
         let producer = config.create()?;
         Ok(Self(Arc::new(Shared {
             config,
@@ -138,11 +168,13 @@ impl Shared {
         if sequence != Sequence::Alone {
             self.sequences.remove_if(to, |_, began| *began == generation);
         }
+        let mut code = error.rdkafka_error_code();
         let mut current = self.current.write().unwrap_or_else(PoisonError::into_inner);
         if current.generation == generation
-            && let Some((code, reason)) = current.producer.client().fatal_error()
+            && let Some((fatal, reason)) = current.producer.client().fatal_error()
         {
-            tracing::warn!(%code, reason, "the producer is replaced");
+            code = Some(fatal);
+            tracing::warn!(code = %fatal, reason, "the producer is replaced");
             match self.config.create() {
                 Ok(producer) => {
                     let next = Current { generation: generation + 1, producer };
@@ -153,8 +185,17 @@ impl Shared {
                 Err(error) => tracing::error!(%error, "no producer can be made"),
             }
         }
-        match error.rdkafka_error_code() {
+        match code {
             Some(RDKafkaErrorCode::QueueFull) => LogError::Busy,
+            Some(
+                // Who may write no topic at all may not begin to write idempotently.
+                RDKafkaErrorCode::TopicAuthorizationFailed
+                | RDKafkaErrorCode::ClusterAuthorizationFailed,
+            ) => {
+                let name = format!("{}{}", self.prefix, to.topic);
+                tracing::error!(topic = name, "the topic may not be written: no right to write");
+                unavailable(format!("topic {name} may not be written: no right to write"))
+            }
             Some(_) | None => unavailable(error),
         }
     }

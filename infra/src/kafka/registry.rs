@@ -141,32 +141,42 @@ impl Registry {
 
     async fn register(&mut self, subject: Subject) -> Result<(), RegistryError> {
         let name = format!("{}{}", self.settings.prefix, subject.name());
-        let (fingerprint, schema) = codec::newest_schema(subject);
-        let body = json!({ "schema": schema });
         let versions = format!("subjects/{name}/versions");
         let numbers: Option<Vec<u32>> = self.ask(self.client.get(self.url(&versions))).await?;
+        let mut registered = HashMap::new();
         for number in numbers.iter().flatten() {
             let get = self.client.get(self.url(&format!("{versions}/{number}")));
             let Some(Version { id, schema }) = self.ask(get).await? else { continue };
             let learned = codec::learn(subject, &schema)
                 .map_err(|source| RegistryError::Schema { subject: name.clone(), source })?;
-            self.known.insert((id, subject), Known::Schema(learned));
+            registered.insert(learned, id);
         }
-        if numbers.is_some_and(|numbers| !numbers.is_empty()) {
-            let path = format!("compatibility/{versions}/latest");
-            let answer = self.ask(self.client.post(self.url(&path)).json(&body)).await?;
-            if answer.is_some_and(|Compatibility { is_compatible }| !is_compatible) {
-                return Err(RegistryError::Incompatible { subject: name });
-            }
-        } else {
+        if registered.is_empty() {
             // Readers are upgraded first: a new schema must read what the one before it wrote.
             let put = self.client.put(self.url(&format!("config/{name}")));
             let put = put.json(&json!({ "compatibility": "BACKWARD" }));
             let _set: Option<serde_json::Value> = self.ask(put).await?;
         }
-        let post = self.client.post(self.url(&versions)).json(&body);
-        if let Some(Registered { id }) = self.ask(post).await? {
-            self.own.insert(fingerprint, id);
+        for (fingerprint, schema) in codec::schemas_of(subject) {
+            if let Some(id) = registered.get(&fingerprint) {
+                self.own.insert(fingerprint, *id);
+                continue;
+            }
+            let body = json!({ "schema": schema });
+            if !registered.is_empty() {
+                let path = format!("compatibility/{versions}/latest");
+                let answer = self.ask(self.client.post(self.url(&path)).json(&body)).await?;
+                if answer.is_some_and(|Compatibility { is_compatible }| !is_compatible) {
+                    return Err(RegistryError::Incompatible { subject: name });
+                }
+            }
+            let post = self.client.post(self.url(&versions)).json(&body);
+            if let Some(Registered { id }) = self.ask(post).await? {
+                self.own.insert(fingerprint, id);
+                registered.insert(fingerprint, id);
+            }
+        }
+        for (fingerprint, id) in registered {
             self.known.insert((id, subject), Known::Schema(fingerprint));
         }
         Ok(())

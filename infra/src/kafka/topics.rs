@@ -1,20 +1,26 @@
 //! The topics at the brokers: made by `switchyard topics create`, checked at every start.
 
-use std::{collections::HashMap, time::Duration};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::{Duration, Instant},
+};
 
 use actors::ports::Topic;
 use rdkafka::{
+    ClientContext, Offset, TopicPartitionList,
     admin::{AdminClient, AdminOptions, NewTopic, TopicReplication},
     client::DefaultClientContext,
-    consumer::{BaseConsumer, Consumer as _},
-    error::{KafkaError, RDKafkaErrorCode},
-    metadata::Metadata,
+    consumer::{BaseConsumer, Consumer as _, ConsumerContext},
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
 };
 
 use super::{KafkaSettings, MOST_BYTES, RegistryError};
 
 /// The brokers must answer within this, so that a wrong address is named soon.
 const ANSWER_WITHIN: Duration = Duration::from_secs(6);
+/// A fetch that is not allowed is refused within this.
+const REFUSED_WITHIN: Duration = Duration::from_millis(200);
 /// Commands, dead letters and public changes are kept so long; outcomes for ever.
 const KEPT: Duration = Duration::from_secs(7 * 24 * 60 * 60);
 
@@ -32,6 +38,14 @@ pub enum TopicError {
         /// Why.
         #[source]
         source: KafkaError,
+    },
+    /// The brokers do not let the client in.
+    #[error("kafka.properties: the brokers at {brokers} refuse the credentials: {said}")]
+    Refused {
+        /// The addresses.
+        brokers: String,
+        /// What they say.
+        said: String,
     },
     /// Topics are not as they must be.
     #[error("{}; `switchyard topics create` makes what is missing", .0.join("; "))]
@@ -55,27 +69,33 @@ pub enum TopicError {
 /// If no broker answers, or a topic is missing, may not be used, or has another number of
 /// partitions than it must have. All that is wrong is named.
 pub async fn check(settings: &KafkaSettings) -> Result<HashMap<Topic, i32>, TopicError> {
-    let metadata = fetch(settings).await?;
+    let asking = Asking::connect(settings).await?;
+    let topics: Vec<_> =
+        settings.topics().into_iter().map(|topic| (settings.name_of(&topic), topic)).collect();
     let mut counts = HashMap::new();
     let mut wrong = Vec::new();
-    for topic in settings.topics() {
-        let name = settings.name_of(&topic);
-        let found = metadata.topics().iter().find(|found| found.name() == name);
-        let error = found.and_then(|found| found.error().map(RDKafkaErrorCode::from));
-        let count = found.map_or(0, |found| found.partitions().len());
-        let count = i32::try_from(count).unwrap_or(i32::MAX);
-        match (error, count) {
-            (Some(RDKafkaErrorCode::UnknownTopicOrPartition), _) | (None, 0) => {
+    for (name, topic) in topics {
+        match asking.partitions(&name).await? {
+            Err(RDKafkaErrorCode::UnknownTopicOrPartition) | Ok(0) => {
                 wrong.push(format!("topic {name} is missing"));
             }
-            (Some(error), _) => wrong.push(format!("topic {name} cannot be used: {error}")),
-            (None, count) if is_paired(&topic) && count != settings.partitions => {
+            Err(RDKafkaErrorCode::TopicAuthorizationFailed) => {
+                wrong.push(format!("topic {name} may not be used: no right to describe it"));
+            }
+            Err(error) => wrong.push(format!("topic {name} cannot be used: {error}")),
+            Ok(count) if is_paired(&topic) && count != settings.partitions => {
                 let wanted = settings.partitions;
                 wrong.push(format!(
                     "topic {name} has {count} partitions and kafka.partitions is {wanted}"
                 ));
             }
-            (None, count) => drop(counts.insert(topic, count)),
+            Ok(count) => drop(counts.insert(topic, count)),
+        }
+    }
+    if wrong.is_empty() {
+        let names = settings.topics().iter().map(|topic| settings.name_of(topic)).collect();
+        for name in asking.unreadable(names).await? {
+            wrong.push(format!("topic {name} may not be used: no right to read it"));
         }
     }
     if wrong.is_empty() { Ok(counts) } else { Err(TopicError::Wrong(wrong)) }
@@ -87,9 +107,9 @@ pub async fn check(settings: &KafkaSettings) -> Result<HashMap<Topic, i32>, Topi
 /// If no broker answers or one cannot be made.
 pub async fn create(settings: &KafkaSettings) -> Result<Vec<String>, TopicError> {
     // Says in a moment whether anybody is there, which the admin client does not.
-    fetch(settings).await?;
+    Asking::connect(settings).await?;
     let admin: AdminClient<DefaultClientContext> =
-        settings.client().create().map_err(TopicError::Client)?;
+        settings.client(&[]).create().map_err(TopicError::Client)?;
     let (kept, most) = (KEPT.as_millis().to_string(), MOST_BYTES.to_string());
     let topics = settings.topics();
     let names: Vec<_> = topics.iter().map(|topic| settings.name_of(topic)).collect();
@@ -130,13 +150,122 @@ fn is_paired(topic: &Topic) -> bool {
     }
 }
 
-async fn fetch(settings: &KafkaSettings) -> Result<Metadata, TopicError> {
-    let consumer: BaseConsumer = settings.client().create().map_err(TopicError::Client)?;
-    let ask = move || consumer.fetch_metadata(None, ANSWER_WITHIN);
-    let unreachable =
-        |source| TopicError::Unreachable { brokers: settings.brokers.clone(), source };
-    match tokio::task::spawn_blocking(ask).await {
-        Ok(answer) => answer.map_err(unreachable),
-        Err(_ended) => Err(unreachable(KafkaError::Canceled)),
+/// Remembers why the brokers turn it away, which answers do not say.
+#[derive(Default)]
+struct Refusals(Mutex<Option<String>>);
+
+impl ClientContext for Refusals {
+    fn error(&self, error: KafkaError, reason: &str) {
+        if error.rdkafka_error_code() == Some(RDKafkaErrorCode::Authentication) {
+            let mut last = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+            *last = Some(reason.to_owned());
+        }
+        tracing::debug!(%error, reason, "a broker reports");
+    }
+}
+
+impl ConsumerContext for Refusals {}
+
+impl Refusals {
+    fn said(&self) -> Option<String> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    fn hear(&self, consumer: &BaseConsumer<Self>) {
+        let started = Instant::now();
+        while self.said().is_none() && started.elapsed() < 2 * REFUSED_WITHIN {
+            // Records are not asked for; errors reach `error`.
+            consumer.poll(REFUSED_WITHIN / 4);
+        }
+    }
+}
+
+/// A connection for questions about topics.
+struct Asking {
+    consumer: Arc<BaseConsumer<Refusals>>,
+    brokers: String,
+}
+
+impl Asking {
+    async fn connect(settings: &KafkaSettings) -> Result<Self, TopicError> {
+        let mut config = settings.consumer();
+        config.set("group.id", "none").set("auto.offset.reset", "latest");
+        let consumer = config.create_with_context(Refusals::default());
+        let consumer = Arc::new(consumer.map_err(TopicError::Client)?);
+        let asking = Self { consumer, brokers: settings.brokers.clone() };
+        asking.ask(|consumer| consumer.fetch_metadata(None, ANSWER_WITHIN).map(|_| ())).await?;
+        Ok(asking)
+    }
+
+    /// Asks, away from the runtime's threads.
+    async fn ask<T: Send + 'static>(
+        &self,
+        question: impl FnOnce(&BaseConsumer<Refusals>) -> KafkaResult<T> + Send + 'static,
+    ) -> Result<T, TopicError> {
+        let consumer = self.consumer.clone();
+        let answer = tokio::task::spawn_blocking(move || {
+            let answer = question(&consumer);
+            if answer.is_err() {
+                // Why the brokers refused is heard while polling.
+                consumer.context().hear(&consumer);
+            }
+            answer
+        });
+        let answer = answer.await.unwrap_or(Err(KafkaError::Canceled));
+        answer.map_err(|source| {
+            let brokers = self.brokers.clone();
+            match self.consumer.context().said() {
+                Some(said) => TopicError::Refused { brokers, said },
+                None => TopicError::Unreachable { brokers, source },
+            }
+        })
+    }
+
+    /// Those of the topics whose records may not be read, as the answers to fetches say. An answer
+    /// does not say which topic it means, so they are asked for one by one if one is refused.
+    async fn unreadable(&self, names: Vec<String>) -> Result<Vec<String>, TopicError> {
+        if !self.refuses(names.clone()).await? {
+            return Ok(Vec::new());
+        }
+        let mut unreadable = Vec::new();
+        for name in names {
+            if self.refuses(vec![name.clone()]).await? {
+                unreadable.push(name);
+            }
+        }
+        Ok(unreadable)
+    }
+
+    async fn refuses(&self, names: Vec<String>) -> Result<bool, TopicError> {
+        self.ask(move |consumer| {
+            let mut list = TopicPartitionList::with_capacity(names.len());
+            for name in &names {
+                list.add_partition_offset(name, 0, Offset::End)?;
+            }
+            consumer.assign(&list)?;
+            let started = Instant::now();
+            let mut is_refused = false;
+            while !is_refused && started.elapsed() < REFUSED_WITHIN {
+                let answer = consumer.poll(REFUSED_WITHIN / 4);
+                let error = answer.and_then(Result::err);
+                is_refused = error.and_then(|error| error.rdkafka_error_code())
+                    == Some(RDKafkaErrorCode::TopicAuthorizationFailed);
+            }
+            consumer.unassign()?;
+            Ok(is_refused)
+        })
+        .await
+    }
+
+    /// How many partitions a topic has.
+    async fn partitions(&self, name: &str) -> Result<Result<i32, RDKafkaErrorCode>, TopicError> {
+        let name = name.to_owned();
+        let metadata =
+            self.ask(move |consumer| consumer.fetch_metadata(Some(&name), ANSWER_WITHIN)).await?;
+        let Some(topic) = metadata.topics().first() else { return Ok(Ok(0)) };
+        Ok(match topic.error() {
+            Some(error) => Err(error.into()),
+            None => Ok(i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX)),
+        })
     }
 }

@@ -149,8 +149,9 @@ impl PostgresStore {
         }
         let replica = match &settings.replica_url {
             Some(url) => {
-                let pool = self::pool("postgres.replica_url", url, settings.connections)?;
-                Some(Replica::watch(pool, settings.replica_lag))
+                let replica = self::pool("postgres.replica_url", url, settings.connections)?;
+                let primary = pool.clone();
+                Some(Replica::watch(primary, replica, settings.replica_lag))
             }
             None => None,
         };

@@ -2,6 +2,8 @@
 //! is asked, and every few seconds; what is not said again expires, so a dead node's people leave.
 //! While Redis is away, signals reach the own node only and everything else goes on.
 
+mod cache;
+
 use std::{
     collections::HashMap,
     sync::{
@@ -24,6 +26,8 @@ use tokio::{
     task::JoinHandle,
     time::{interval, sleep, timeout},
 };
+
+pub use self::cache::CachedStore;
 
 /// How often a node says who is there.
 const SAY_EVERY: Duration = Duration::from_secs(3);

@@ -2,20 +2,22 @@
 //! "Single-object encoding"). Confluent framing (`00` + 4-byte big-endian schema id) is turned
 //! into it and back where records enter and leave, by whoever knows the registry.
 //!
-//! Writers use the newest schema. Readers know every schema ever released, by fingerprint, and
+//! Writers use the oldest schema that can hold the record: releases side by side understand each
+//! other until something new is used, and a command has the same bytes, and so the same
+//! [`fingerprint`], in all of them. Readers know every schema ever released, by fingerprint, and
 //! those that [`learn`] was told of, and fold older and newer ones into today's types: absent
 //! fields take their defaults, unknown ones are passed over. The schemas are made from the types;
-//! `avro/` holds every released version and a test compares the newest with the types.
+//! `avro/` holds every released version and a test compares the newest of each with the types.
 
 mod table;
 
 use apache_avro::AvroSchemaComponent;
 use serde::{Serialize, de::DeserializeOwned};
 
-use self::table::{Coder, newest, open};
+use self::table::{Coder, encode, open};
 pub use self::table::{
     Fingerprint, LearnError, RELEASED, Subject, confluent_id, fingerprint_of, from_confluent,
-    learn, newest_schema, to_confluent,
+    learn, schemas_of, to_confluent,
 };
 use crate::{
     Body, Change, ChangeBody, Command, EntityKey, Fence, Kind, Outcome, OutcomeRecord, Rejection,
@@ -87,16 +89,19 @@ pub fn encode_command(command: &Command) -> Result<Vec<u8>, CodecError> {
         body: B,
         kind: Kind,
     ) -> Result<Vec<u8>, CodecError> {
-        newest(Subject::Command(kind)).encode(&CommandWire {
-            key: command.key.clone(),
-            command_id: command.id,
-            tenant: command.tenant.clone(),
-            principal: command.principal.clone(),
-            roles: command.roles.clone(),
-            at: command.at,
-            expect: command.expect,
-            body,
-        })
+        encode(
+            Subject::Command(kind),
+            &CommandWire {
+                key: command.key.clone(),
+                command_id: command.id,
+                tenant: command.tenant.clone(),
+                principal: command.principal.clone(),
+                roles: command.roles.clone(),
+                at: command.at,
+                expect: command.expect,
+                body,
+            },
+        )
     }
     match &command.body {
         Body::Board(body) => write(command, body, Kind::Board),
@@ -172,12 +177,15 @@ pub fn encode_partner(record: &PartnerRecord) -> Result<Vec<u8>, CodecError> {
         body: B,
         kind: Kind,
     ) -> Result<Vec<u8>, CodecError> {
-        newest(Subject::Partner(kind)).encode(&PartnerCommand {
-            command_id: record.command_id,
-            at: None,
-            expect: record.expect,
-            body,
-        })
+        encode(
+            Subject::Partner(kind),
+            &PartnerCommand {
+                command_id: record.command_id,
+                at: None,
+                expect: record.expect,
+                body,
+            },
+        )
     }
     match &record.body {
         Body::Board(body) => write(record, body, Kind::Board),
@@ -188,7 +196,7 @@ pub fn encode_partner(record: &PartnerRecord) -> Result<Vec<u8>, CodecError> {
 
 /// Writes a fence.
 pub fn encode_fence(fence: &Fence) -> Result<Vec<u8>, CodecError> {
-    newest(Subject::Fence).encode(fence)
+    encode(Subject::Fence, fence)
 }
 
 /// Writes an outcome for `<kind>.outcomes`. Every change in it is of that kind.
@@ -220,18 +228,21 @@ pub fn encode_outcome(kind: Kind, outcome: &Outcome) -> Result<Vec<u8>, CodecErr
             },
             Verdict::Skipped { reason } => VerdictWire::Skipped { reason: reason.clone() },
         };
-        newest(Subject::Outcome(kind)).encode(&OutcomeWire {
-            epoch: outcome.epoch,
-            command_offset: outcome.command_offset,
-            command_id: outcome.command_id,
-            entity: outcome.key.clone(),
-            at: outcome.at,
-            by: outcome.by.clone(),
-            fingerprint: outcome.fingerprint,
-            repeats: outcome.repeats,
-            wake_at: outcome.wake_at,
-            result,
-        })
+        encode(
+            Subject::Outcome(kind),
+            &OutcomeWire {
+                epoch: outcome.epoch,
+                command_offset: outcome.command_offset,
+                command_id: outcome.command_id,
+                entity: outcome.key.clone(),
+                at: outcome.at,
+                by: outcome.by.clone(),
+                fingerprint: outcome.fingerprint,
+                repeats: outcome.repeats,
+                wake_at: outcome.wake_at,
+                result,
+            },
+        )
     }
     match kind {
         Kind::Board => write(outcome, kind, |body| match body {
@@ -307,17 +318,20 @@ pub fn encode_changes(key: &EntityKey, outcome: &Outcome) -> Result<Vec<Vec<u8>>
         change: &Change,
         body: C,
     ) -> Result<Vec<u8>, CodecError> {
-        newest(Subject::Change(key.entity.kind())).encode(&PublicChange {
-            tenant: key.tenant.clone(),
-            entity: key.entity.clone(),
-            seq: change.seq,
-            at: outcome.at,
-            by: outcome.by.clone(),
-            command_id: outcome.command_id,
-            undoes: change.undoes,
-            redoes: change.redoes,
-            body,
-        })
+        encode(
+            Subject::Change(key.entity.kind()),
+            &PublicChange {
+                tenant: key.tenant.clone(),
+                entity: key.entity.clone(),
+                seq: change.seq,
+                at: outcome.at,
+                by: outcome.by.clone(),
+                command_id: outcome.command_id,
+                undoes: change.undoes,
+                redoes: change.redoes,
+                body,
+            },
+        )
     }
     let Verdict::Accepted { changes, .. } = &outcome.verdict else { return Ok(Vec::new()) };
     let encode = |change: &Change| match &change.body {

@@ -110,17 +110,20 @@ impl Subject {
     }
 }
 
-/// Every released schema, oldest first within a subject; the last of a subject is today's.
+/// Every released schema, oldest first within a subject; the last of a subject is what today's types
+/// have.
 pub const RELEASED: &[(Subject, &str)] = &[
     (Subject::Command(Kind::Board), include_str!("../../avro/board.command.1.avsc")),
     (Subject::Command(Kind::Event), include_str!("../../avro/event.command.1.avsc")),
     (Subject::Command(Kind::Room), include_str!("../../avro/room.command.1.avsc")),
+    (Subject::Command(Kind::Room), include_str!("../../avro/room.command.2.avsc")),
     (Subject::Outcome(Kind::Board), include_str!("../../avro/board.outcome.1.avsc")),
     (Subject::Outcome(Kind::Event), include_str!("../../avro/event.outcome.1.avsc")),
     (Subject::Outcome(Kind::Room), include_str!("../../avro/room.outcome.1.avsc")),
     (Subject::Partner(Kind::Board), include_str!("../../avro/partner.board.1.avsc")),
     (Subject::Partner(Kind::Event), include_str!("../../avro/partner.event.1.avsc")),
     (Subject::Partner(Kind::Room), include_str!("../../avro/partner.room.1.avsc")),
+    (Subject::Partner(Kind::Room), include_str!("../../avro/partner.room.2.avsc")),
     (Subject::Change(Kind::Board), include_str!("../../avro/change.board.1.avsc")),
     (Subject::Change(Kind::Event), include_str!("../../avro/change.event.1.avsc")),
     (Subject::Change(Kind::Room), include_str!("../../avro/change.room.1.avsc")),
@@ -191,20 +194,21 @@ fn essence(message: &str) -> String {
 /// The schemas of this release and those before it.
 struct Table {
     by_fingerprint: HashMap<Fingerprint, Coder>,
-    newest: HashMap<Subject, Fingerprint>,
+    /// Oldest first.
+    versions: HashMap<Subject, Vec<Fingerprint>>,
 }
 
 static TABLE: LazyLock<Table> = LazyLock::new(|| {
     apache_avro::util::max_allocation_bytes(LARGEST);
     let mut by_fingerprint = HashMap::new();
-    let mut newest = HashMap::new();
+    let mut versions: HashMap<_, Vec<_>> = HashMap::new();
     for (subject, text) in RELEASED {
         let schema = Schema::parse_str(text).expect("a test parses every released schema");
         let coder = Coder::new(*subject, schema);
-        newest.insert(*subject, coder.fingerprint());
+        versions.entry(*subject).or_default().push(coder.fingerprint());
         by_fingerprint.insert(coder.fingerprint(), coder);
     }
-    Table { by_fingerprint, newest }
+    Table { by_fingerprint, versions }
 });
 
 /// Schemas of others, as a registry holds them: what a partner or a newer release writes with.
@@ -246,14 +250,27 @@ pub fn learn(subject: Subject, schema: &str) -> Result<Fingerprint, LearnError> 
     Ok(fingerprint)
 }
 
-/// The schema that this release writes `subject` with, and its text.
-pub fn newest_schema(subject: Subject) -> (Fingerprint, &'static str) {
-    let text = RELEASED.iter().rev().find(|(of, _)| *of == subject).map_or("", |(_, text)| *text);
-    (TABLE.newest[&subject], text)
+/// The schemas that this release may write `subject` with, oldest first, and their texts.
+pub fn schemas_of(subject: Subject) -> impl Iterator<Item = (Fingerprint, &'static str)> {
+    let texts = RELEASED.iter().filter(move |(of, _)| *of == subject);
+    TABLE.versions[&subject].iter().copied().zip(texts.map(|(_, text)| *text))
 }
 
-pub(super) fn newest(subject: Subject) -> &'static Coder {
-    &TABLE.by_fingerprint[&TABLE.newest[&subject]]
+pub(super) fn coders(subject: Subject) -> impl Iterator<Item = &'static Coder> {
+    TABLE.versions[&subject].iter().map(|fingerprint| &TABLE.by_fingerprint[fingerprint])
+}
+
+/// Writes with the oldest schema that can hold the value, so that a release before this one reads
+/// all that it could have written itself.
+pub(super) fn encode<T: Serialize>(subject: Subject, value: &T) -> Result<Vec<u8>, CodecError> {
+    let mut refused = None;
+    for coder in coders(subject) {
+        match coder.encode(value) {
+            Ok(bytes) => return Ok(bytes),
+            Err(error) => refused = Some(error),
+        }
+    }
+    Err(refused.expect("every subject has a released schema"))
 }
 
 /// Finds the schema that a record was written with, one of those expected, and the datum behind

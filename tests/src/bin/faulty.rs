@@ -1,7 +1,7 @@
 //! The program `switchyard` with faults switched on: `SWITCHYARD_FAULTS` names, separated by commas,
 //! rules to switch off (`R2`) and points at which the process ends when they are passed for the
-//! n-th time (`after-send:50`); at `before-commit:50` it stops as by SIGSTOP. `lose-append:50` makes the 50th append fail
-//! unmade.
+//! n-th time (`after-send:50`); at `before-commit:50` it stops as by SIGSTOP. `lose-append:50` makes
+//! the 50th append fail unmade.
 
 use std::{
     collections::BTreeSet,

@@ -17,7 +17,7 @@ use tests::{
     services::{PARTITIONS, Services},
 };
 use tokio::{
-    io::{AsyncReadExt as _, AsyncWriteExt as _},
+    io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _},
     sync::Mutex,
 };
 
@@ -178,24 +178,37 @@ async fn old_redis() -> anyhow::Result<String> {
     Ok(format!("redis://{address}"))
 }
 
+/// The program with these settings instead of those that work.
+fn serve_with(
+    services: &Services,
+    settings: &[(&str, &str)],
+    arguments: &[&str],
+) -> tokio::process::Command {
+    let mut variables = services.variables();
+    variables.retain(|(known, _)| settings.iter().all(|(name, _)| name != known));
+    let settings = settings.iter().map(|(name, value)| ((*name).into(), (*value).into()));
+    let mut command = tokio::process::Command::new(tests::server::program());
+    for (name, value) in Setup::default().variables.into_iter().chain(variables).chain(settings) {
+        command.env(format!("SWITCHYARD__{name}"), value);
+    }
+    command.args(["serve", "--listen", "127.0.0.1:0"]).args(arguments).kill_on_drop(true);
+    command
+}
+
+/// What it says when it ends, within ten seconds and with exit code 1.
+async fn refusal(mut command: tokio::process::Command) -> anyhow::Result<String> {
+    let output = tokio::time::timeout(Duration::from_secs(10), command.output()).await??;
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    anyhow::ensure!(output.status.code() == Some(1), "{}: {said}", output.status);
+    Ok(said)
+}
+
 #[tokio::test]
 async fn a_bad_set_up_is_named_within_ten_seconds() -> anyhow::Result<()> {
     let _alone = ALONE.lock().await;
     let services = Services::start().await?;
     let refused = async |name: &str, value: &str| -> anyhow::Result<String> {
-        let setup = Setup::default();
-        let mut variables = services.variables();
-        variables.retain(|(known, _)| known != name);
-        variables.push((name.to_owned(), value.to_owned()));
-        let mut command = tokio::process::Command::new(tests::server::program());
-        for (name, value) in setup.variables.into_iter().chain(variables) {
-            command.env(format!("SWITCHYARD__{name}"), value);
-        }
-        let run = command.args(["serve", "--listen", "127.0.0.1:0"]).kill_on_drop(true).output();
-        let output =
-            tokio::time::timeout(Duration::from_secs(10), run).await.context(name.to_owned())??;
-        anyhow::ensure!(output.status.code() == Some(1), "{name}={value}: {}", output.status);
-        Ok(String::from_utf8_lossy(&output.stderr).into_owned())
+        refusal(serve_with(&services, &[(name, value)], &[])).await.context(name.to_owned())
     };
     let said = refused("KAFKA__BROKERS", "127.0.0.1:1").await?;
     assert!(said.contains("kafka.brokers"), "{said}");
@@ -221,6 +234,71 @@ async fn a_bad_set_up_is_named_within_ten_seconds() -> anyhow::Result<()> {
     let guest = guest.replace("/switchyard", "/bare");
     let said = refused("POSTGRES__URL", &guest).await?;
     assert!(said.contains("migrations") && said.contains("permission denied"), "{said}");
+    Ok(())
+}
+
+/// The first line that contains `wanted`, within ten seconds.
+async fn says(node: &mut tokio::process::Child, wanted: &str) -> anyhow::Result<String> {
+    let stderr = node.stderr.take().context("stderr is piped")?;
+    let mut lines = tokio::io::BufReader::new(stderr).lines();
+    let find = async {
+        while let Some(line) = lines.next_line().await? {
+            if line.contains(wanted) {
+                return Ok(line);
+            }
+        }
+        anyhow::bail!("it ends without {wanted:?}")
+    };
+    tokio::time::timeout(Duration::from_secs(10), find).await.context(wanted.to_owned())?
+}
+
+#[tokio::test]
+async fn missing_rights_at_the_brokers_are_named_within_ten_seconds() -> anyhow::Result<()> {
+    let _alone = ALONE.lock().await;
+    let services = Services::start_secured().await?;
+    let secured = services.secured.as_deref().context("a secured listener")?;
+    let folder = tempfile::tempdir()?;
+    let login = |user: &str, password: &str| -> anyhow::Result<String> {
+        let file = folder.path().join(format!("{user}-{password}.toml"));
+        let properties = [
+            ("security.protocol", "sasl_plaintext"),
+            ("sasl.mechanism", "PLAIN"),
+            ("sasl.username", user),
+            ("sasl.password", password),
+        ];
+        let lines = properties.map(|(name, value)| format!("{name:?} = {value:?}"));
+        std::fs::write(&file, format!("[kafka.properties]\n{}\n", lines.join("\n")))?;
+        Ok(file.display().to_string())
+    };
+    let data = folder.path().join("data").display().to_string();
+    let serve = |config: &str| {
+        let brokers = [("KAFKA__BROKERS", secured)];
+        serve_with(&services, &brokers, &["--config", config, "--data", &data])
+    };
+    let said = refusal(serve(&login("node", "wrong")?)).await.context("a wrong password")?;
+    assert!(said.contains("refuse the credentials"), "{said}");
+    assert!(!said.contains("\"wrong\""), "the password is told: {said}");
+
+    let node = login("node", "node")?;
+    let said = refusal(serve(&node)).await.context("no rights")?;
+    assert!(said.contains("switchyard.board.commands may not be used"), "{said}");
+    services.allow("node", &["describe"]).await?;
+    let said = refusal(serve(&node)).await.context("no right to read")?;
+    assert!(said.contains("switchyard.board.commands may not be used"), "{said}");
+    assert!(said.contains("no right to read"), "{said}");
+
+    // What cannot be found out beforehand is said when it is met, and the node is not ready.
+    services.allow("node", &["read"]).await?;
+    let mut unready = serve(&node).stderr(std::process::Stdio::piped()).spawn()?;
+    let said = says(&mut unready, "no right to write").await?;
+    assert!(said.contains(".outcomes"), "{said}");
+    unready.kill().await?;
+
+    services.allow("node", &["write"]).await?;
+    let setup = Setup::default().with("KAFKA__BROKERS", secured);
+    let ready = services.node_with("n1", setup.argument("--config").argument(&node)).await?;
+    let mut ada = Client::connect(&ready, "ada").await?;
+    ada.command("room:1", json!({"type": "createRoom", "title": "r"})).await?;
     Ok(())
 }
 
@@ -253,6 +331,87 @@ async fn without_redis_everything_but_signals_goes_on() -> anyhow::Result<()> {
 }
 
 #[tokio::test]
+async fn history_is_served_from_the_cache_and_without_it() -> anyhow::Result<()> {
+    let _alone = ALONE.lock().await;
+    let services = Services::start().await?;
+    let node = services.node("n1").await?;
+    let mut ada = Client::connect(&node, "ada").await?;
+    ada.command("room:1", json!({"type": "createRoom", "title": "r"})).await?;
+    for n in 0..8 {
+        ada.command("room:1", json!({"type": "post", "text": n.to_string()})).await?;
+    }
+    let store = sqlx::PgPool::connect(&services.postgres).await?;
+    let journaled = async || -> anyhow::Result<i64> {
+        Ok(sqlx::query_scalar("SELECT count(*) FROM journal").fetch_one(&store).await?)
+    };
+    while journaled().await? < 9 {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    // Another node has nothing of it in memory.
+    let other = services.node("n2").await?;
+    let mut bob = Client::connect(&other, "bob").await?;
+    let mut page = async |after: i64| {
+        let query = json!({"entity": "room:1", "after": after, "limit": 2});
+        anyhow::Ok(bob.call("history", query).await?["changes"].clone())
+    };
+    let first = page(1).await?;
+    assert_eq!(first[0]["data"]["text"], "0");
+    // What is in the cache is not read from the store any more.
+    sqlx::query("DELETE FROM journal WHERE last_seq = 2").execute(&store).await?;
+    assert_eq!(page(1).await?, first, "from the cache");
+    services.stop_redis().await?;
+    assert_eq!(page(3).await?[0]["data"]["text"], "2", "from the store");
+    Ok(())
+}
+
+#[tokio::test]
+async fn lists_are_read_from_a_replica_while_it_keeps_up() -> anyhow::Result<()> {
+    let _alone = ALONE.lock().await;
+    let services = Services::start().await?;
+    let url = services.start_replica().await?;
+    let replica = sqlx::PgPool::connect(&url).await?;
+    let setup = Setup::default().with("POSTGRES__REPLICA_URL", &url);
+    let node = services.node_with("n1", setup.with("POSTGRES__REPLICA_LAG_MS", "1000")).await?;
+    let mut ada = Client::connect(&node, "ada").await?;
+    let http = Http::new(&node, "ada").await?;
+    // Reads of the table at the replica, where only this node reads.
+    let reads = async || -> anyhow::Result<i64> {
+        let ask = "SELECT coalesce(seq_scan, 0) + coalesce(idx_scan, 0) FROM pg_stat_user_tables \
+                   WHERE relname = 'entities'";
+        Ok(sqlx::query_scalar(ask).fetch_one(&replica).await?)
+    };
+    let listed = async |id: &str| -> anyhow::Result<bool> {
+        let list = http.get("/api/v1/rooms?limit=100").await?.1;
+        Ok(list.to_string().contains(&format!("\"room:{id}\"")))
+    };
+    let until_listed = async |id: &str| -> anyhow::Result<()> {
+        let started = Instant::now();
+        while !listed(id).await? {
+            anyhow::ensure!(started.elapsed() < Duration::from_secs(10), "{id} is not listed");
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+        Ok(())
+    };
+    ada.command("room:1", json!({"type": "createRoom", "title": "r"})).await?;
+    until_listed("1").await?;
+    let (before, started) = (reads().await?, Instant::now());
+    while reads().await? == before {
+        anyhow::ensure!(started.elapsed() < Duration::from_secs(10), "the replica is not read");
+        listed("1").await?;
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    // It stops replaying: what is new is listed all the same.
+    sqlx::query("SELECT pg_wal_replay_pause()").execute(&replica).await?;
+    ada.command("room:2", json!({"type": "createRoom", "title": "r"})).await?;
+    until_listed("2").await?;
+    let behind: i64 = sqlx::query_scalar("SELECT count(*) FROM entities WHERE entity = '2'")
+        .fetch_one(&replica)
+        .await?;
+    assert_eq!(behind, 0, "the replica has it, so the primary was not needed");
+    Ok(())
+}
+
+#[tokio::test]
 async fn a_java_client_moves_a_card_and_its_broken_record_is_in_dlq() -> anyhow::Result<()> {
     let _alone = ALONE.lock().await;
     let services = Services::start().await?;
@@ -274,7 +433,8 @@ async fn a_java_client_moves_a_card_and_its_broken_record_is_in_dlq() -> anyhow:
     services.verify().await
 }
 
-/// What stands in `changes`: the value of each record, by key, in the order of the log.
+/// What stands in `changes`: the value of each record, by key, in the order of the log; as readers
+/// are told, what is not above the highest seq of its key was there before.
 fn published(services: &Services, wanted: usize) -> anyhow::Result<BTreeMap<String, Vec<Value>>> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", &services.kafka)
@@ -293,8 +453,11 @@ fn published(services: &Services, wanted: usize) -> anyhow::Result<BTreeMap<Stri
         let Some(record) = consumer.poll(Duration::from_millis(100)) else { continue };
         let record = record?;
         let key = std::str::from_utf8(record.key().context("a key")?)?.to_owned();
-        let value = serde_json::from_slice(record.payload().context("a value")?)?;
-        found.entry(key).or_default().push(value);
+        let value: Value = serde_json::from_slice(record.payload().context("a value")?)?;
+        let changes = found.entry(key).or_default();
+        if changes.last().is_none_or(|last| last["seq"].as_i64() < value["seq"].as_i64()) {
+            changes.push(value);
+        }
     }
     Ok(found)
 }
@@ -322,17 +485,7 @@ async fn partners_read_every_change_as_everybody_sees_it() -> anyhow::Result<()>
             ada = Client::connect(&node, "ada").await?;
         }
     }
-    let mut found = published(&services, 16)?;
-    for changes in found.values_mut() {
-        // As readers are told: what is not above the highest seq was there before.
-        let mut seen = 0;
-        changes.retain(|change| {
-            let seq = change["seq"].as_i64().unwrap_or(0);
-            let is_new = seq > seen;
-            seen = seen.max(seq);
-            is_new
-        });
-    }
+    let found = published(&services, 16)?;
     assert_eq!(found, expected);
     Ok(())
 }

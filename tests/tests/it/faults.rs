@@ -2,7 +2,8 @@
 //! slow, nothing that was acknowledged is lost or doubled, no subscriber misses a change, and log,
 //! store and snapshots agree afterwards.
 //!
-//! Each fault is made once; `SWITCHYARD_FAULT_RUNS=200` makes so many runs, over all faults in turn.
+//! Each fault is made once; `SWITCHYARD_FAULT_RUNS=200` makes so many runs, over all faults in turn,
+//! `SWITCHYARD_FAULT_CLUSTERS=3` on so many clusters at the same time.
 
 use std::time::{Duration, Instant};
 
@@ -76,9 +77,10 @@ const FAULTS: [Fault; 18] = [
     Fault::Redis,
 ];
 
-fn runs() -> usize {
-    let asked = std::env::var("SWITCHYARD_FAULT_RUNS").ok().and_then(|runs| runs.parse().ok());
-    asked.unwrap_or(FAULTS.len() + 2)
+/// What `SWITCHYARD_FAULT_<name>` says.
+fn asked(name: &str, usual: usize) -> usize {
+    let asked = std::env::var(format!("SWITCHYARD_FAULT_{name}"));
+    asked.ok().and_then(|asked| asked.parse().ok()).unwrap_or(usual)
 }
 
 /// Services and two nodes with clients, which outlive the runs.
@@ -198,15 +200,12 @@ impl Cluster {
     }
 }
 
-#[tokio::test]
-async fn every_fault_is_survived() -> anyhow::Result<()> {
-    let _alone = ALONE.lock().await;
-    // The rest is `a_lost_broker_is_survived`.
-    let runs = runs().saturating_sub(runs() / 10);
+/// Every so-many-th of the runs, on a cluster of their own.
+async fn make_runs(first: usize, step: usize, runs: usize) -> anyhow::Result<usize> {
     let mut cluster = None;
     let mut all = 0;
-    for run in 0..runs {
-        if run % RUNS_A_CLUSTER == 0 {
+    for (count, run) in (first..runs).step_by(step).enumerate() {
+        if count % RUNS_A_CLUSTER == 0 {
             drop(cluster.take());
             cluster = Some(Cluster::start(1).await?);
         }
@@ -219,6 +218,18 @@ async fn every_fault_is_survived() -> anyhow::Result<()> {
         let seconds = started.elapsed().as_secs_f32();
         eprintln!("run {run}, {fault:?}: {commands} commands, {seconds:.1} s, clean");
     }
+    Ok(all)
+}
+
+#[tokio::test]
+async fn every_fault_is_survived() -> anyhow::Result<()> {
+    let _alone = ALONE.lock().await;
+    // The rest is `a_lost_broker_is_survived`.
+    let runs = asked("RUNS", FAULTS.len() + 2);
+    let runs = runs.saturating_sub(runs / 10);
+    let clusters = asked("CLUSTERS", 1);
+    let made = (0..clusters).map(|first| make_runs(first, clusters, runs));
+    let all: usize = futures_util::future::try_join_all(made).await?.into_iter().sum();
     eprintln!("{runs} runs, {all} commands, none lost or doubled, no gap");
     Ok(())
 }
@@ -249,7 +260,7 @@ async fn wait_for_replicas(services: &Services) -> anyhow::Result<()> {
 async fn a_lost_broker_is_survived() -> anyhow::Result<()> {
     let _alone = ALONE.lock().await;
     let mut cluster = Cluster::start(3).await?;
-    let runs = (runs() / 10).max(2);
+    let runs = (asked("RUNS", 0) / 10).max(2);
     for run in 0..runs {
         let Cluster { services, first, second } = &mut cluster;
         wait_for_replicas(services).await?;

@@ -13,5 +13,6 @@ mod protocol;
 mod races;
 mod refusals;
 mod registry;
+mod releases;
 mod simulator;
 mod workers;

@@ -115,6 +115,64 @@ async fn r6_fail_stop() -> anyhow::Result<()> {
     notices("R6", Trial::LostAppend).await
 }
 
+/// A projector that stops just before it commits, and goes on when others have long projected its
+/// partitions: no checkpoint goes back.
+async fn late_commit(faults: &str) -> anyhow::Result<()> {
+    let services = Services::start().await?;
+    let (first, second) = tokio::try_join!(services.node("n1"), services.node("n2"))?;
+    let third = services.node_with("n3", Setup::default().faulty(faults)).await?;
+    let pid = third.pid().context("it runs")?;
+    let mut load = Load::start(&[&first, &second], "r7-").await?;
+    let stopped = async || {
+        let status = tokio::fs::read_to_string(format!("/proc/{pid}/stat")).await?;
+        anyhow::Ok(status.rsplit(')').next().is_some_and(|rest| rest.starts_with(" T")))
+    };
+    let started = std::time::Instant::now();
+    while !stopped().await? {
+        anyhow::ensure!(started.elapsed() < Duration::from_secs(60), "it projects nothing");
+        load.progress(20).await?;
+    }
+    tokio::time::sleep(SILENCE).await;
+    load.progress(300).await?;
+    load.finish(&services, &second).await.context("before it goes on")?;
+    let store = sqlx::PgPool::connect(&services.postgres).await?;
+    let checkpoints = async || -> Result<Vec<(String, i32, i64)>, sqlx::Error> {
+        let ask = r#"SELECT kind, partition, "offset" FROM checkpoints WHERE partition >= 0
+                     ORDER BY kind, partition"#;
+        sqlx::query_as(ask).fetch_all(&store).await
+    };
+    let before = checkpoints().await?;
+    services.signal(pid, "CONT").await?;
+    // What it had begun to write it writes at once, if it may.
+    let started = std::time::Instant::now();
+    while started.elapsed() < Duration::from_secs(5) {
+        let now = checkpoints().await?;
+        let went_back = before.iter().zip(&now).find(|((.., before), (.., now))| now < before);
+        if let Some(((kind, partition, from), (.., to))) = went_back {
+            anyhow::bail!("the checkpoint of {kind}/{partition} goes from {from} back to {to}");
+        }
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    services.verify().await
+}
+
+#[tokio::test]
+async fn r7_compare_and_set() -> anyhow::Result<()> {
+    let _alone = ALONE.lock().await;
+    // By the fortieth, commits are those of the load, whose partitions go on elsewhere.
+    late_commit("before-commit:40").await.context("with R7 it writes nothing")?;
+    for attempt in 0..ATTEMPTS {
+        match late_commit("R7,before-commit:40").await {
+            Ok(()) => eprintln!("R7 off, attempt {attempt}: nothing noticed"),
+            Err(found) => {
+                eprintln!("R7 off: {found:#}");
+                return Ok(());
+            }
+        }
+    }
+    anyhow::bail!("R7 is off and nobody notices")
+}
+
 /// A post on a partition that is not its room's, as a producer with another partitioner makes it:
 /// whether it is in the room afterwards, and log and store agree.
 async fn misplaced(setup: Setup) -> anyhow::Result<()> {

@@ -85,8 +85,21 @@ impl Room {
                     reply_to: reply_to.as_ref(),
                     thread: thread.as_ref(),
                     attachments: attachments.as_deref().unwrap_or_default(),
+                    origin: None,
                 };
                 self.decide_post(&new, context)
+            }
+            RoomCommand::Relay { origin, content, message, reply_to, thread, attachments } => {
+                let new = NewMessage {
+                    text: None,
+                    content: Some(content),
+                    message: message.as_ref(),
+                    reply_to: reply_to.as_ref(),
+                    thread: thread.as_ref(),
+                    attachments: attachments.as_deref().unwrap_or_default(),
+                    origin: Some(origin),
+                };
+                self.decide_relay(&new, context)
             }
             RoomCommand::Edit { message, text, content } => {
                 self.decide_edit(message, text.as_deref(), content.as_deref(), context)

@@ -1,8 +1,11 @@
 //! Decisions about messages: posting, editing, deleting, reactions, pins, read positions.
 
 use schemas::{
-    Code, ItemId, Rejection, UserName, board::Attachment, content::Node, role::Role,
-    room::RoomChange,
+    Code, ItemId, Principal, Rejection, UserName,
+    board::Attachment,
+    content::Node,
+    role::Role,
+    room::{Origin, RoomChange},
 };
 
 use super::{
@@ -35,6 +38,7 @@ pub(super) struct NewMessage<'a> {
     pub(super) reply_to: Option<&'a ItemId>,
     pub(super) thread: Option<&'a ItemId>,
     pub(super) attachments: &'a [Attachment],
+    pub(super) origin: Option<&'a Origin>,
 }
 
 impl Room {
@@ -63,8 +67,18 @@ impl Room {
             reply_to: new.reply_to.cloned(),
             thread: new.thread.cloned(),
             attachments,
-            origin: None,
+            origin: new.origin.cloned(),
         })
+    }
+
+    /// What came from a platform is said by its bridge, whose word on where it came from is taken.
+    pub(super) fn decide_relay(&self, new: &NewMessage<'_>, context: &Context<'_>) -> Decision {
+        match context.actor.principal {
+            Principal::Bridge(_) => self.decide_post(new, context),
+            Principal::User(_) | Principal::Partner(_) | Principal::System => {
+                Err(forbidden("a bridge"))
+            }
+        }
     }
 
     /// Only the author may edit, whatever others may do.

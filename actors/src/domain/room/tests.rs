@@ -628,3 +628,19 @@ fn older_messages_are_kept_in_outline_and_then_forgotten() {
     assert_eq!(scene.code("bob", again), Code::Conflict);
     assert_eq!(scene.view()["unread"]["gil"], json!({"messages": 2200, "mentions": 0}));
 }
+
+#[test]
+fn only_bridges_say_where_a_message_came_from() {
+    let mut scene = Scene::staffed();
+    let origin = json!({"platform": "slack", "workspace": "T1", "channel": "C1",
+        "message": "1.2", "author": "Ada"});
+    let content = json!([{"type": "paragraph", "children": [{"type": "text", "text": "hi"}]}]);
+    let relay = json!({"type": "relay", "message": "m", "origin": origin, "content": content});
+    for who in ["ada", "admin:eve", "partner:erp"] {
+        assert_eq!(scene.code(who, relay.clone()), Code::Forbidden, "{who}");
+    }
+    scene.ok("bridge:slack", relay);
+    let message = scene.view()["messages"][0].clone();
+    assert_eq!(message["origin"], origin);
+    assert_eq!((&message["author"], &message["text"]), (&json!("bridge:slack"), &json!("hi")));
+}

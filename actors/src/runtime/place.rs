@@ -1,0 +1,95 @@
+//! Where forwarders and publishers are: kept among the store's checkpoints, under negative partition
+//! numbers that follow from what they read. A place is saved at most once a second, so what was done
+//! since may be done again after a failure; both are made for that (R8; a change's `seq`).
+
+use std::{sync::Arc, time::Duration};
+
+use schemas::Kind;
+use tokio::time::{Instant, sleep_until};
+
+use super::partitioner::partition_of;
+use crate::ports::{
+    Checkpoint, LogError, Record, Store, StoreError, StoreWrite, Tail, TopicPartition,
+};
+
+/// A place that moved is saved after this.
+const SAVE_AFTER: Duration = Duration::from_secs(1);
+
+/// Why there is nothing more to read.
+#[derive(Debug, thiserror::Error)]
+pub(super) enum PlaceError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+}
+
+/// The kind and number under which the place of whoever does `what` in `of` is kept.
+pub(super) fn number_of(what: Doing, of: &TopicPartition) -> (Kind, i32) {
+    let (kind, name) = match what {
+        Doing::Forwarding => (Kind::Board, of.to_string()),
+        Doing::Publishing(kind) => (kind, format!("changes/{of}")),
+    };
+    (kind, -1 - partition_of(name.as_bytes(), i32::MAX))
+}
+
+/// Who keeps a place.
+#[derive(Debug, Clone, Copy)]
+pub(super) enum Doing {
+    Forwarding,
+    Publishing(Kind),
+}
+
+/// A place in what is read.
+pub(super) struct Place {
+    store: Arc<dyn Store>,
+    kind: Kind,
+    number: i32,
+    saved: Checkpoint,
+    at: Checkpoint,
+    due: Option<Instant>,
+}
+
+impl Place {
+    /// Where the last one was.
+    pub(super) async fn load(
+        store: Arc<dyn Store>,
+        what: Doing,
+        of: &TopicPartition,
+    ) -> Result<Self, StoreError> {
+        let (kind, number) = number_of(what, of);
+        let at = store.partition(kind, number).await?.checkpoint;
+        Ok(Self { store, kind, number, saved: at, at, due: None })
+    }
+
+    /// Where it is.
+    pub(super) fn at(&self) -> Checkpoint {
+        self.at
+    }
+
+    /// Moves it; everything before is done.
+    pub(super) fn move_to(&mut self, at: Checkpoint) {
+        self.at = at;
+        self.due.get_or_insert_with(|| Instant::now() + SAVE_AFTER);
+    }
+
+    /// The next records; saves the place when it is due, while waiting too.
+    pub(super) async fn next(&mut self, tail: &mut dyn Tail) -> Result<Vec<Record>, PlaceError> {
+        loop {
+            let Some(due) = self.due else { return Ok(tail.next().await?) };
+            tokio::select! {
+                biased;
+                () = sleep_until(due) => self.save().await?,
+                records = tail.next() => return Ok(records?),
+            }
+        }
+    }
+
+    async fn save(&mut self) -> Result<(), StoreError> {
+        let mut write = StoreWrite::at(self.kind, self.number, self.saved);
+        write.next = self.at;
+        self.store.commit(write).await?;
+        (self.saved, self.due) = (self.at, None);
+        Ok(())
+    }
+}
