@@ -7,6 +7,11 @@ use std::{
 };
 
 use anyhow::{Context as _, ensure};
+use rdkafka::{
+    ClientConfig,
+    producer::{FutureProducer, FutureRecord},
+};
+use schemas::{CommandId, EntityKey, codec, json};
 use tempfile::TempDir;
 use tokio::{io::AsyncWriteExt as _, process::Command};
 
@@ -69,7 +74,6 @@ pub async fn previous_release() -> anyhow::Result<PathBuf> {
 }
 
 /// One Kafka, one PostgreSQL, one Redis. Dropping ends them.
-#[derive(Debug)]
 pub struct Services {
     folder: TempDir,
     /// `host:port` of the brokers.
@@ -86,6 +90,7 @@ pub struct Services {
     pub registry: Option<String>,
     /// The proxy that nodes may reach the first broker through.
     pub proxy: Proxy,
+    producer: FutureProducer,
 }
 
 impl Services {
@@ -137,7 +142,9 @@ impl Services {
             proxy.lead_to(behind);
         }
         let brokers = kafka.iter().filter(|(name, _)| name == "pid");
+        let bootstrap = value(&kafka, "bootstrap")?;
         let services = Self {
+            producer: ClientConfig::new().set("bootstrap.servers", bootstrap).create()?,
             kafka: value(&kafka, "bootstrap")?,
             secured: value(&kafka, "secured").ok(),
             brokers: brokers.filter_map(|(_, pid)| pid.parse().ok()).collect(),
@@ -244,6 +251,38 @@ impl Services {
         let status = Command::new("kill").arg(format!("-{signal}")).arg(pid.to_string()).status();
         ensure!(status.await?.success(), "kill -{signal} {pid}");
         Ok(())
+    }
+
+    /// Appends a command of `user:ada` to its topic as a node does, so many partitions beside the
+    /// right one.
+    ///
+    /// # Errors
+    /// If it is no command or the broker does not take it.
+    pub async fn append_command(
+        &self,
+        entity: &str,
+        body: serde_json::Value,
+        beside: i32,
+    ) -> anyhow::Result<()> {
+        let key: EntityKey = format!("main/{entity}").parse()?;
+        let kind = key.entity.kind();
+        let command = schemas::Command {
+            id: CommandId::derived(&body.to_string()),
+            tenant: key.tenant.clone(),
+            principal: "user:ada".parse()?,
+            roles: Vec::new(),
+            at: schemas::Timestamp::from_millis(1_700_000_000_000),
+            expect: None,
+            body: json::body_from_value(kind, body)?,
+            key,
+        };
+        let (key, value) = (command.key.to_string(), codec::encode_command(&command)?);
+        let right = actors::runtime::partitioner::partition_of(key.as_bytes(), PARTITIONS);
+        let topic = format!("switchyard.{kind}.commands");
+        let record = FutureRecord::to(&topic).key(&key).payload(&value);
+        let record = record.partition((right + beside) % PARTITIONS);
+        let sent = self.producer.send(record, Duration::from_secs(10)).await;
+        sent.map(|_| ()).map_err(|(error, _)| error.into())
     }
 
     /// Appends records to a topic with the Java client and its default partitioner.

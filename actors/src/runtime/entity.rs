@@ -58,7 +58,6 @@ impl Actor for EntityActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(MAILBOX);
         let store = self.store.clone();
         let key = self.key.clone();
         let partition = self.partition_number;
@@ -84,6 +83,15 @@ impl Actor for EntityActor {
 }
 
 impl EntityActor {
+    /// Starts the actor. A whole batch may be sent to it before it runs for the first time, so the
+    /// mailbox must have its size before that.
+    pub(super) fn start_with_mailbox(self) -> Addr<Self> {
+        Self::create(|ctx| {
+            ctx.set_mailbox_capacity(MAILBOX);
+            self
+        })
+    }
+
     /// Decides without letting a panic out (R11); after a panic in `apply` the state is gone and
     /// the actor with it.
     fn decide(&mut self, offset: Offset, command: &Command) -> (Decision, Option<Timestamp>) {

@@ -96,6 +96,7 @@ impl PartitionActor {
         settings: OwnerSettings,
     ) -> Addr<Self> {
         Self::create(|ctx| {
+            ctx.set_mailbox_capacity(2 * WINDOW);
             let (appends, waiting) = mpsc::unbounded_channel();
             let passes = settings.guards.passes;
             actix::spawn(await_appends(waiting, passes, ctx.address()));
@@ -282,12 +283,13 @@ impl PartitionActor {
                 recent: self.owner.recent(&command.key, 0),
                 state: None,
             };
-            let slot = Slot { addr: actor.start(), used: Instant::now() };
+            let slot = Slot { addr: actor.start_with_mailbox(), used: Instant::now() };
             self.entities.insert(command.key.clone(), slot);
         }
         let Some(slot) = self.entities.get_mut(&command.key) else { return };
         slot.used = Instant::now();
-        if slot.addr.try_send(Decide { offset, command }).is_err() {
+        if let Err(error) = slot.addr.try_send(Decide { offset, command }) {
+            tracing::error!(topic = %self.commands(), offset, %error, "an entity takes no command");
             let actions = self.owner.interrupted();
             self.perform(actions, ctx);
         }
@@ -426,7 +428,6 @@ impl Actor for PartitionActor {
     type Context = Context<Self>;
 
     fn started(&mut self, ctx: &mut Self::Context) {
-        ctx.set_mailbox_capacity(2 * WINDOW);
         ctx.run_interval(TICK, Self::tick);
         let actions = self.owner.assigned();
         self.perform(actions, ctx);

@@ -433,6 +433,36 @@ async fn a_java_client_moves_a_card_and_its_broken_record_is_in_dlq() -> anyhow:
     services.verify().await
 }
 
+#[tokio::test]
+async fn a_backlog_for_one_entity_is_decided_in_one_go() -> anyhow::Result<()> {
+    let _alone = ALONE.lock().await;
+    let services = Services::start().await?;
+    let mut node = services.node("n1").await?;
+    let mut ada = Client::connect(&node, "ada").await?;
+    ada.command("room:1", json!({"type": "createRoom", "title": "r"})).await?;
+    node.kill().await?;
+    for n in 0..300 {
+        services
+            .append_command("room:1", json!({"type": "post", "text": n.to_string()}), 0)
+            .await?;
+    }
+    node.restart().await?;
+    let http = Http::new(&node, "ada").await?;
+    let (_, room) = http.get("/api/v1/rooms/1?min_seq=301").await?;
+    assert_eq!(
+        (&room["seq"], &room["state"]["messages"][199]["text"]),
+        (&json!(301), &json!("299"))
+    );
+    // One that cannot go on begins anew with another fence, whose offset is its epoch: here there
+    // are the first owner's fence and outcome before the second's fence.
+    let health: Value = reqwest::get(node.url("/health")).await?.json().await?;
+    let partitions = health["services"]["owners"]["partitions"].as_array().context("partitions")?;
+    let kept = |one: &&Value| one["kind"] == "room" && one["offset"].as_i64() > Some(300);
+    let epoch = partitions.iter().find(kept).map(|one| one["epoch"].clone());
+    assert_eq!(epoch, Some(json!(2)));
+    services.verify().await
+}
+
 /// What stands in `changes`: the value of each record, by key, in the order of the log; as readers
 /// are told, what is not above the highest seq of its key was there before.
 fn published(services: &Services, wanted: usize) -> anyhow::Result<BTreeMap<String, Vec<Value>>> {

@@ -4,18 +4,8 @@
 use std::time::Duration;
 
 use anyhow::Context as _;
-use rdkafka::{
-    ClientConfig,
-    producer::{FutureProducer, FutureRecord},
-};
-use schemas::{Command, CommandId, EntityKey, Kind, codec, json};
 use serde_json::json;
-use tests::{
-    client::Client,
-    proxy::Held,
-    server::Setup,
-    services::{PARTITIONS, Services},
-};
+use tests::{client::Client, proxy::Held, server::Setup, services::Services};
 
 use crate::{cluster::ALONE, faults::SILENCE, load::Load};
 
@@ -181,27 +171,7 @@ async fn misplaced(setup: Setup) -> anyhow::Result<()> {
     let mut ada = Client::connect(&node, "ada").await?;
     ada.command("room:1", json!({"type": "createRoom", "title": "r"})).await?;
     ada.call("join", json!({"entity": "room:1"})).await?;
-    let key: EntityKey = "main/room:1".parse()?;
-    let command = Command {
-        key: key.clone(),
-        id: CommandId::derived("misplaced"),
-        tenant: key.tenant.clone(),
-        principal: "user:ada".parse()?,
-        roles: Vec::new(),
-        at: schemas::Timestamp::from_millis(1_700_000_000_000),
-        expect: None,
-        body: json::body_from_value(Kind::Room, json!({"type": "post", "text": "hi"}))?,
-    };
-    let value = codec::encode_command(&command)?;
-    let producer: FutureProducer =
-        ClientConfig::new().set("bootstrap.servers", &services.kafka).create()?;
-    let text = key.to_string();
-    let right = actors::runtime::partitioner::partition_of(text.as_bytes(), PARTITIONS);
-    let record = FutureRecord::to("switchyard.room.commands")
-        .key(&text)
-        .payload(&value)
-        .partition((right + 1) % PARTITIONS);
-    producer.send(record, Duration::from_secs(10)).await.map_err(|(error, _)| error)?;
+    services.append_command("room:1", json!({"type": "post", "text": "hi"}), 1).await?;
     let posted = ada.change("room:1").await?;
     anyhow::ensure!(posted["data"]["text"] == "hi", "{posted}");
     services.verify().await
