@@ -2,6 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
+use actors::{
+    ports::{Topic, TopicPartition},
+    runtime::{node::Node, partition::PartitionStatus},
+};
+use futures_util::future::join_all;
 use prometheus_client::{
     encoding::{EncodeLabelSet, text::encode},
     metrics::{counter::Counter, family::Family, gauge::Gauge},
@@ -74,11 +79,17 @@ pub(crate) async fn render(app: &App) -> String {
     if let Some(node) = app.node() {
         let epochs: Family<PartitionLabel, Gauge> = Family::default();
         let commands: Family<PartitionLabel, Gauge> = Family::default();
-        for owned in node.status().await {
+        let lags: Family<PartitionLabel, Gauge> = Family::default();
+        for (owned, lag) in owned(app, node).await {
             let label = PartitionLabel { kind: owned.kind.as_str(), partition: owned.partition };
             epochs.get_or_create(&label).set(owned.position.epoch.unwrap_or(-1));
             commands.get_or_create(&label).set(owned.position.last_command_offset + 1);
+            if let Some(lag) = lag {
+                lags.get_or_create(&label).set(lag);
+            }
         }
+        let help = "Commands in a partition that this node owns and has not decided";
+        registry.register("owner_lag_commands", help, lags);
         registry.register("owner_epoch", "Epoch of a partition that this node owns", epochs);
         let help = "Next command offset of a partition that this node owns";
         registry.register("owner_command_offset", help, commands);
@@ -87,6 +98,18 @@ pub(crate) async fn render(app: &App) -> String {
     // Writing into a string cannot fail.
     encode(&mut text, &registry).ok();
     text
+}
+
+/// The partitions that this node owns, and how many commands stand in the log of each that are not
+/// decided; unknown where the log does not say.
+pub(crate) async fn owned(app: &App, node: &Node) -> Vec<(PartitionStatus, Option<i64>)> {
+    let owned = node.status().await.into_iter().map(|one| async move {
+        let of = TopicPartition::new(Topic::Commands(one.kind), one.partition);
+        let next = one.position.last_command_offset + 1;
+        let bounds = app.hub().ports().log.bounds(&of).await.ok();
+        (one, bounds.map(|bounds| (bounds.end - next.max(bounds.first)).max(0)))
+    });
+    join_all(owned).await
 }
 
 /// Resident memory of this process (`proc_pid_status(5)`, VmRSS); 0 where that cannot be read.

@@ -142,19 +142,11 @@ async fn owners(app: &App) -> Service {
     let Some(node) = app.node() else {
         return Service { name: "owners", state: State::Healthy, details: json!({}) };
     };
-    let status = node.status().await;
     let deciding = |phase: &Phase| matches!(phase, Phase::Deciding { .. });
     let all = node.is_ready().await;
-    // What stands in the log and is not decided; unknown where the log does not say.
-    let lags = status.iter().map(|one| async move {
-        let of = TopicPartition::new(Topic::Commands(one.kind), one.partition);
-        let bounds = app.hub().ports().log.bounds(&of).await.ok()?;
-        Some((bounds.end - (one.position.last_command_offset + 1).max(bounds.first)).max(0))
-    });
-    let lags = join_all(lags).await;
-    let partitions: Vec<_> = status
+    let owned = metrics::owned(app, node).await;
+    let partitions: Vec<_> = owned
         .iter()
-        .zip(&lags)
         .map(|(one, lag)| {
             json!({
                 "kind": one.kind, "partition": one.partition,
@@ -164,7 +156,7 @@ async fn owners(app: &App) -> Service {
         })
         .collect();
     let state = if all { State::Healthy } else { State::Unhealthy };
-    let lag: i64 = lags.iter().flatten().sum();
+    let lag: i64 = owned.iter().filter_map(|(_, lag)| *lag).sum();
     Service { name: "owners", state, details: json!({"partitions": partitions, "lag": lag}) }
 }
 
