@@ -15,10 +15,12 @@ use rdkafka::{
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
 };
 
-use super::{KafkaSettings, MOST_BYTES, RegistryError};
+use super::{ASK_AGAIN, KafkaSettings, MOST_BYTES, RegistryError};
 
 /// The brokers must answer within this, so that a wrong address is named soon.
 const ANSWER_WITHIN: Duration = Duration::from_secs(6);
+/// A topic that was made is known at every broker within this.
+const KNOWN_WITHIN: Duration = Duration::from_secs(3);
 /// A fetch that is not allowed is refused within this.
 const REFUSED_WITHIN: Duration = Duration::from_millis(200);
 /// Commands, dead letters and public changes are kept so long; outcomes for ever.
@@ -72,10 +74,11 @@ pub async fn check(settings: &KafkaSettings) -> Result<HashMap<Topic, i32>, Topi
     let asking = Asking::connect(settings).await?;
     let topics: Vec<_> =
         settings.topics().into_iter().map(|topic| (settings.name_of(&topic), topic)).collect();
+    let until = Instant::now() + KNOWN_WITHIN;
     let mut counts = HashMap::new();
     let mut wrong = Vec::new();
     for (name, topic) in topics {
-        match asking.partitions(&name).await? {
+        match asking.partitions(&name, until).await? {
             Err(RDKafkaErrorCode::UnknownTopicOrPartition) | Ok(0) => {
                 wrong.push(format!("topic {name} is missing"));
             }
@@ -257,15 +260,33 @@ impl Asking {
         .await
     }
 
-    /// How many partitions a topic has.
-    async fn partitions(&self, name: &str) -> Result<Result<i32, RDKafkaErrorCode>, TopicError> {
-        let name = name.to_owned();
-        let metadata =
-            self.ask(move |consumer| consumer.fetch_metadata(Some(&name), ANSWER_WITHIN)).await?;
-        let Some(topic) = metadata.topics().first() else { return Ok(Ok(0)) };
-        Ok(match topic.error() {
-            Some(error) => Err(error.into()),
-            None => Ok(i32::try_from(topic.partitions().len()).unwrap_or(i32::MAX)),
-        })
+    /// How many partitions a topic has. One that was made a moment ago may not be known everywhere,
+    /// so before `until` a missing one is asked for again.
+    async fn partitions(
+        &self,
+        name: &str,
+        until: Instant,
+    ) -> Result<Result<i32, RDKafkaErrorCode>, TopicError> {
+        loop {
+            let asked = name.to_owned();
+            let ask = move |consumer: &BaseConsumer<Refusals>| {
+                consumer.fetch_metadata(Some(&asked), ANSWER_WITHIN)
+            };
+            let metadata = self.ask(ask).await?;
+            let topic = metadata.topics().first();
+            let found = match topic.map(|topic| (topic.error(), topic.partitions().len())) {
+                None => Ok(0),
+                Some((Some(error), _)) => Err(error.into()),
+                Some((None, count)) => Ok(i32::try_from(count).unwrap_or(i32::MAX)),
+            };
+            match found {
+                Err(RDKafkaErrorCode::UnknownTopicOrPartition) | Ok(0)
+                    if Instant::now() < until =>
+                {
+                    tokio::time::sleep(ASK_AGAIN).await;
+                }
+                found => return Ok(found),
+            }
+        }
     }
 }
