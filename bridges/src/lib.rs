@@ -1,0 +1,9 @@
+//! The four chat platforms. A platform is pure functions: `parse` reads what it sent into
+//! [`Inbound`]s, `render` writes a message as what its calls need. They know no network, so every
+//! format is tested where it is kept.
+
+pub mod message;
+pub mod split;
+pub mod telegram;
+
+pub use message::{Author, Inbound, Names, Place};

@@ -1,0 +1,137 @@
+//! What all platforms have in common: where something was said, by whom, and what happened.
+
+use schemas::content::Node;
+
+/// A conversation on a platform.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub struct Place {
+    /// The organisation: a Slack team, a Discord guild, a Teams tenant; empty on Telegram.
+    pub workspace: String,
+    /// The channel or chat.
+    pub channel: String,
+    /// The thread or topic in it, as the platform names it.
+    pub thread: Option<String>,
+}
+
+/// Who did something on a platform.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Author {
+    /// The platform's id of the user or bot.
+    pub id: String,
+    /// The name that people see.
+    pub name: String,
+    /// Whether it is a program.
+    pub is_bot: bool,
+}
+
+/// A file that came with a message.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct File {
+    /// By which the platform hands it out.
+    pub id: String,
+    /// Its name, made up where the platform has none.
+    pub name: String,
+    /// Its media type, where the platform says it.
+    pub media_type: Option<String>,
+    /// Its length in bytes, where the platform says it.
+    pub size: Option<u64>,
+}
+
+/// A message as a platform has it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// The platform's id of it, unique in its channel.
+    pub id: String,
+    /// Where it stands.
+    pub place: Place,
+    /// Who wrote it.
+    pub author: Author,
+    /// What it says.
+    pub content: Vec<Node>,
+    /// The message that it answers.
+    pub reply_to: Option<String>,
+    /// What came with it.
+    pub files: Vec<File>,
+}
+
+/// What happened on a platform.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Inbound {
+    /// Somebody said something.
+    Posted(Message),
+    /// A message says something else now.
+    Edited(Message),
+    /// Somebody's reactions to a message are these now, and no others.
+    Reactions {
+        /// Where the message stands.
+        place: Place,
+        /// Which.
+        message: String,
+        /// Whose.
+        author: Author,
+        /// Emoji, or `:name:` of custom ones.
+        emoji: Vec<String>,
+    },
+    /// A message is pinned.
+    Pinned {
+        /// Where the message stands.
+        place: Place,
+        /// Which.
+        message: String,
+        /// By whom.
+        author: Author,
+    },
+    /// Somebody came to the channel.
+    Joined {
+        /// Where.
+        place: Place,
+        /// Who.
+        author: Author,
+    },
+    /// Somebody left the channel.
+    Left {
+        /// Where.
+        place: Place,
+        /// Who.
+        author: Author,
+    },
+    /// The channel has another title.
+    Titled {
+        /// Which.
+        place: Place,
+        /// The title.
+        title: String,
+    },
+    /// The channel has another id from now on.
+    Moved {
+        /// What it was.
+        place: Place,
+        /// The new id.
+        to: String,
+    },
+    /// Something that has no meaning for a room; says what it was.
+    Unsupported(String),
+}
+
+/// Who a user of a platform is here, and the reverse: the identity table.
+pub trait Names {
+    /// The plain name here of a platform's user.
+    fn here(&self, platform_user: &str) -> Option<String>;
+
+    /// The platform's user that a plain name here stands for.
+    fn there(&self, user: &str) -> Option<String>;
+}
+
+/// Nobody is known.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct NoNames;
+
+impl Names for NoNames {
+    fn here(&self, _: &str) -> Option<String> {
+        None
+    }
+
+    fn there(&self, _: &str) -> Option<String> {
+        None
+    }
+}
