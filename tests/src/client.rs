@@ -14,7 +14,7 @@ use tokio_tungstenite::{
 use crate::server::TestServer;
 
 /// Everything that is waited for must come within this.
-pub const PATIENCE: Duration = Duration::from_secs(15);
+pub const PATIENCE: Duration = Duration::from_secs(30);
 
 /// A connected client.
 pub struct Client {
