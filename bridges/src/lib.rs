@@ -3,6 +3,7 @@
 //! format is tested where it is kept.
 
 pub mod message;
+pub mod slack;
 pub mod split;
 pub mod telegram;
 
