@@ -5,7 +5,10 @@ use std::{collections::VecDeque, time::Duration};
 use anyhow::{Context as _, bail};
 use futures_util::{SinkExt as _, StreamExt as _};
 use serde_json::{Value, json};
-use tokio::{net::TcpStream, time::timeout};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout, timeout_at},
+};
 use tokio_tungstenite::{
     MaybeTlsStream, WebSocketStream, connect_async,
     tungstenite::{Message, client::IntoClientRequest as _, protocol::CloseFrame},
@@ -177,11 +180,14 @@ impl Client {
     /// # Errors
     /// If none comes in time or the connection ends.
     pub async fn next(&mut self) -> anyhow::Result<Value> {
+        // Pings, which come on their own, are nothing that was waited for.
+        let deadline = Instant::now() + PATIENCE;
         loop {
             if let Some(object) = self.waiting.pop_front() {
                 return Ok(object);
             }
-            let message = timeout(PATIENCE, self.socket.next()).await.context("nothing comes")?;
+            let next = timeout_at(deadline, self.socket.next());
+            let message = next.await.context("nothing comes")?;
             match message.context("the connection has ended")?? {
                 Message::Text(text) => match serde_json::from_str(&text)? {
                     Value::Array(objects) => self.waiting.extend(objects),
@@ -198,8 +204,10 @@ impl Client {
     /// # Errors
     /// If it does not close in time.
     pub async fn close_code(&mut self) -> anyhow::Result<u16> {
+        let deadline = Instant::now() + PATIENCE;
         loop {
-            let message = timeout(PATIENCE, self.socket.next()).await.context("not closed")?;
+            let next = timeout_at(deadline, self.socket.next());
+            let message = next.await.context("not closed")?;
             match message {
                 Some(Ok(Message::Close(Some(CloseFrame { code, .. })))) => return Ok(code.into()),
                 Some(Ok(_)) => {}
