@@ -151,7 +151,7 @@ async fn r7_compare_and_set() -> anyhow::Result<()> {
     let _alone = ALONE.lock().await;
     // By the fortieth, commits are those of the load, whose partitions go on elsewhere.
     late_commit("before-commit:40").await.context("with R7 it writes nothing")?;
-    for attempt in 0..ATTEMPTS {
+    for attempt in 0..3 * ATTEMPTS {
         match late_commit("R7,before-commit:40").await {
             Ok(()) => eprintln!("R7 off, attempt {attempt}: nothing noticed"),
             Err(found) => {
