@@ -119,3 +119,98 @@ struct Item {
 struct Stamped {
     ts: String,
 }
+
+/// Reads a payload.
+///
+/// # Errors
+/// If it is none. An event of a kind that means nothing for a room is [`Inbound::Unsupported`].
+pub fn parse(payload: &[u8], names: &dyn Names) -> Result<Parsed, ParseError> {
+    let (team, id, event) = match serde_json::from_slice(payload)? {
+        Payload::UrlVerification { challenge } => return Ok(Parsed::Challenge(challenge)),
+        Payload::AppRateLimited {} => return Ok(Parsed::RateLimited),
+        Payload::EventCallback { team_id, event_id, event } => {
+            (team_id.unwrap_or_default(), event_id, event)
+        }
+    };
+    let kind = event["type"].as_str().unwrap_or("without a type").to_owned();
+    let unsupported = || Inbound::Unsupported(format!("event {kind}"));
+    let inbound = match Event::deserialize(&event) {
+        Ok(Event::Message(posted)) => of_message(*posted, &team, names),
+        Ok(Event::ReactionAdded(reacted)) => reaction(reacted, team, Change::Added),
+        Ok(Event::ReactionRemoved(reacted)) => reaction(reacted, team, Change::Removed),
+        Ok(Event::PinAdded(pinned)) => pin(pinned, team, Change::Added),
+        Ok(Event::PinRemoved(pinned)) => pin(pinned, team, Change::Removed),
+        Ok(Event::Other) | Err(_) => None,
+    };
+    Ok(Parsed::Event { id, inbound: vec![inbound.unwrap_or_else(unsupported)] })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Added,
+    Removed,
+}
+
+fn person(id: String) -> Author {
+    Author { name: id.clone(), id, is_bot: false }
+}
+
+impl Posted {
+    fn place(&self, team: &str) -> Option<Place> {
+        // The message that opens a thread names itself.
+        let thread = self.thread_ts.clone().filter(|thread| Some(thread) != self.ts.as_ref());
+        Some(Place { workspace: team.to_owned(), channel: self.channel.clone()?, thread })
+    }
+
+    fn author(&self) -> Author {
+        let bot = self.bot_id.clone();
+        let id = bot.clone().or_else(|| self.user.clone()).unwrap_or_default();
+        let name = self.username.clone().unwrap_or_else(|| id.clone());
+        Author { id, name, is_bot: bot.is_some() }
+    }
+
+    fn content(&self, names: &dyn Names) -> Vec<Node> {
+        let mut content = if self.blocks.is_empty() {
+            from_mrkdwn(&self.text, names)
+        } else {
+            from_blocks(&self.blocks, names)
+        };
+        for attachment in &self.attachments {
+            content.extend(attachment.content(names));
+        }
+        content
+    }
+
+    fn said(self, team: &str, names: &dyn Names) -> Option<Message> {
+        Some(Message {
+            id: self.ts.clone()?,
+            place: self.place(team)?,
+            author: self.author(),
+            content: self.content(names),
+            reply_to: None,
+            files: self.files.into_iter().map(File::from).collect(),
+        })
+    }
+}
+
+impl Attachment {
+    fn content(&self, names: &dyn Names) -> Vec<Node> {
+        use schemas::content::NodeType;
+
+        let mut content = Vec::new();
+        if let Some(title) = &self.title {
+            let title = Node::text(title);
+            let title = match &self.title_link {
+                Some(url) => Node { url: Some(url.clone()), ..Node::of(NodeType::Link, vec![title]) },
+                None => Node::of(NodeType::Bold, vec![title]),
+            };
+            content.push(Node::of(NodeType::Paragraph, vec![title]));
+        }
+        content.extend(from_blocks(&self.blocks, names));
+        content.extend(from_mrkdwn(&self.text, names));
+        if content.is_empty() {
+            content.extend(from_mrkdwn(&self.fallback, names));
+        }
+        content
+    }
+}
