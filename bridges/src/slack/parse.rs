@@ -214,3 +214,66 @@ impl Attachment {
         content
     }
 }
+
+impl From<SlackFile> for File {
+    fn from(file: SlackFile) -> Self {
+        Self {
+            name: file.name.unwrap_or_else(|| file.id.clone()),
+            id: file.id,
+            media_type: file.mimetype,
+            size: file.size,
+        }
+    }
+}
+
+fn of_message(mut posted: Posted, team: &str, names: &dyn Names) -> Option<Inbound> {
+    match posted.subtype.as_deref() {
+        None
+        | Some("bot_message" | "me_message" | "file_share" | "thread_broadcast") => {
+            posted.said(team, names).map(Inbound::Posted)
+        }
+        Some("message_changed") => {
+            let mut changed = *posted.message?;
+            changed.channel = posted.channel;
+            changed.said(team, names).map(Inbound::Edited)
+        }
+        Some("message_deleted") => {
+            let message = posted.deleted_ts.take()?;
+            Some(Inbound::Deleted { place: posted.place(team)?, message })
+        }
+        Some("channel_join" | "group_join") => {
+            Some(Inbound::Joined { place: posted.place(team)?, author: posted.author() })
+        }
+        Some("channel_leave" | "group_leave") => {
+            Some(Inbound::Left { place: posted.place(team)?, author: posted.author() })
+        }
+        Some("channel_topic" | "group_topic") => {
+            let title = posted.topic.take()?;
+            Some(Inbound::Titled { place: posted.place(team)?, title })
+        }
+        Some("channel_name" | "group_name") => {
+            let title = posted.name.take()?;
+            Some(Inbound::Titled { place: posted.place(team)?, title })
+        }
+        Some(_) => None,
+    }
+}
+
+fn reaction(reacted: Reacted, team: String, change: Change) -> Option<Inbound> {
+    let place = Place { workspace: team, channel: reacted.item.channel?, thread: None };
+    let (message, author, emoji) = (reacted.item.ts?, person(reacted.user), reacted.reaction);
+    Some(match change {
+        Change::Added => Inbound::Reacted { place, message, author, emoji },
+        Change::Removed => Inbound::Unreacted { place, message, author, emoji },
+    })
+}
+
+fn pin(pinned: Pinned, team: String, change: Change) -> Option<Inbound> {
+    let place = Place { workspace: team, channel: pinned.item.channel?, thread: None };
+    let author = person(pinned.user);
+    let message = pinned.item.message.map(|message| message.ts).or(pinned.item.ts)?;
+    Some(match change {
+        Change::Added => Inbound::Pinned { place, message, author },
+        Change::Removed => Inbound::Unpinned { place, message, author },
+    })
+}
