@@ -1,9 +1,9 @@
 //! Tells partners: one public record in `changes` for each change, under the entity's key, as Avro
 //! or as JSON in the form that changes have everywhere.
 //!
-//! Each change is written at least once, and in an entity's order. After a failure some are written
-//! again, so a reader keeps the highest `seq` of each key and passes over what is not above it: then
-//! each has one effect.
+//! Each change is written at least once. After a failure or a hand-over some are written again, and a
+//! later one may stand before an earlier one that failed; but all that follow stand behind it again. So
+//! a reader takes only the record whose `seq` is the next of its key: then each has one effect.
 
 use std::{sync::Arc, time::Duration};
 

@@ -464,7 +464,7 @@ async fn a_backlog_for_one_entity_is_decided_in_one_go() -> anyhow::Result<()> {
 }
 
 /// What stands in `changes`: the value of each record, by key, in the order of the log; as readers
-/// are told, what is not above the highest seq of its key was there before.
+/// are told, only the seq that is the next of its key is taken.
 fn published(services: &Services, wanted: usize) -> anyhow::Result<BTreeMap<String, Vec<Value>>> {
     let consumer: BaseConsumer = ClientConfig::new()
         .set("bootstrap.servers", &services.kafka)
@@ -485,7 +485,8 @@ fn published(services: &Services, wanted: usize) -> anyhow::Result<BTreeMap<Stri
         let key = std::str::from_utf8(record.key().context("a key")?)?.to_owned();
         let value: Value = serde_json::from_slice(record.payload().context("a value")?)?;
         let changes = found.entry(key).or_default();
-        if changes.last().is_none_or(|last| last["seq"].as_i64() < value["seq"].as_i64()) {
+        let next = changes.last().map_or(Some(1), |last| last["seq"].as_i64().map(|seq| seq + 1));
+        if value["seq"].as_i64() == next {
             changes.push(value);
         }
     }
