@@ -98,7 +98,7 @@ pub enum Inbound {
         message: String,
         /// Whose.
         author: Author,
-        /// Emoji, or `:name:` of custom ones.
+        /// Emoji, or the platform's name of a custom one.
         emoji: Vec<String>,
     },
     /// A message is pinned.
