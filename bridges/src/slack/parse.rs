@@ -201,7 +201,9 @@ impl Attachment {
         if let Some(title) = &self.title {
             let title = Node::text(title);
             let title = match &self.title_link {
-                Some(url) => Node { url: Some(url.clone()), ..Node::of(NodeType::Link, vec![title]) },
+                Some(url) => {
+                    Node { url: Some(url.clone()), ..Node::of(NodeType::Link, vec![title]) }
+                }
                 None => Node::of(NodeType::Bold, vec![title]),
             };
             content.push(Node::of(NodeType::Paragraph, vec![title]));
@@ -228,8 +230,7 @@ impl From<SlackFile> for File {
 
 fn of_message(mut posted: Posted, team: &str, names: &dyn Names) -> Option<Inbound> {
     match posted.subtype.as_deref() {
-        None
-        | Some("bot_message" | "me_message" | "file_share" | "thread_broadcast") => {
+        None | Some("bot_message" | "me_message" | "file_share" | "thread_broadcast") => {
             posted.said(team, names).map(Inbound::Posted)
         }
         Some("message_changed") => {
@@ -299,11 +300,7 @@ mod tests {
     }
 
     fn place(thread: Option<&str>) -> Place {
-        Place {
-            workspace: "T1".into(),
-            channel: "C1".into(),
-            thread: thread.map(str::to_owned),
-        }
+        Place { workspace: "T1".into(), channel: "C1".into(), thread: thread.map(str::to_owned) }
     }
 
     #[test]

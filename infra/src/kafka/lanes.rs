@@ -250,10 +250,10 @@ impl Lane {
             feed.hand_on();
             let left = feed.trim();
             behind.extend(left.into_iter().map(|reader| Open { of: feed.of.clone(), reader }));
-            if let Some(shared) = &shared {
-                if let Some(mut has) = shared.shared.get_mut(&feed.of) {
-                    *has = feed.has();
-                }
+            if let Some(shared) = &shared
+                && let Some(mut has) = shared.shared.get_mut(&feed.of)
+            {
+                *has = feed.has();
             }
             set_paused(consumer, feed, name, feed.is_full());
             feed.has_waiting()
