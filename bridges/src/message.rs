@@ -61,6 +61,35 @@ pub enum Inbound {
     Posted(Message),
     /// A message says something else now.
     Edited(Message),
+    /// A message was taken back.
+    Deleted {
+        /// Where it stood.
+        place: Place,
+        /// Which.
+        message: String,
+    },
+    /// Somebody reacted.
+    Reacted {
+        /// Where the message stands.
+        place: Place,
+        /// Which.
+        message: String,
+        /// Who.
+        author: Author,
+        /// An emoji, or the name of one.
+        emoji: String,
+    },
+    /// Somebody took a reaction back.
+    Unreacted {
+        /// Where the message stands.
+        place: Place,
+        /// Which.
+        message: String,
+        /// Who.
+        author: Author,
+        /// An emoji, or the name of one.
+        emoji: String,
+    },
     /// Somebody's reactions to a message are these now, and no others.
     Reactions {
         /// Where the message stands.
@@ -69,11 +98,20 @@ pub enum Inbound {
         message: String,
         /// Whose.
         author: Author,
-        /// Emoji, or `:name:` of custom ones.
+        /// Emoji, or the platform's name of a custom one.
         emoji: Vec<String>,
     },
     /// A message is pinned.
     Pinned {
+        /// Where the message stands.
+        place: Place,
+        /// Which.
+        message: String,
+        /// By whom.
+        author: Author,
+    },
+    /// A message is not pinned any more.
+    Unpinned {
         /// Where the message stands.
         place: Place,
         /// Which.

@@ -3,7 +3,7 @@
 
 use actors::{
     ports::{Log, LogError, NewRecord, Record, Topic, TopicPartition},
-    runtime::forwarder::RETRY_HEADER,
+    runtime::{dead_letter::WHOLE_LENGTH, forwarder::RETRY_HEADER},
 };
 use bytes::Bytes;
 use schemas::Offset;
@@ -57,6 +57,9 @@ pub enum DeadLetterError {
     /// It does not say where it came from.
     #[error("dead letter {0} does not name its topic and partition")]
     Homeless(Offset),
+    /// Its record was too large to be kept whole.
+    #[error("dead letter {0} is only the beginning of its record, which was too large")]
+    Cut(Offset),
 }
 
 impl DeadLetter {
@@ -150,6 +153,9 @@ pub async fn resolve(log: &dyn Log, id: Offset, how: Resolution) -> Result<(), D
         return Err(DeadLetterError::Resolved(id, before));
     }
     if how == Resolution::Retried {
+        if letter.header(WHOLE_LENGTH).is_some() {
+            return Err(DeadLetterError::Cut(id));
+        }
         let home = letter.home().ok_or(DeadLetterError::Homeless(id))?;
         let Record { key, value, .. } = letter.record;
         let headers = vec![(RETRY_HEADER.to_owned(), Bytes::from(format!("dlq/{id}")))];

@@ -23,6 +23,8 @@ use crate::ports::{Checkpoint, LogError, NewRecord, Record, Topic, TopicPartitio
 /// The header by which a record that is retried from `dlq` names its letter, as `dlq/<offset>`:
 /// its command id follows from that, so that retrying twice has no second effect.
 pub const RETRY_HEADER: &str = "switchyard-retry";
+/// The longest value of a record, in bytes; as much as HTTP and WebSocket take.
+const VALUE_MOST: usize = 1 << 20;
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -138,7 +140,12 @@ fn move_record(
     of: &TopicPartition,
     record: &Record,
 ) -> futures_util::future::BoxFuture<'static, Result<schemas::Offset, LogError>> {
-    let read = read_partner_record(partner, &record.key, &record.value);
+    let read = if record.value.len() <= VALUE_MOST {
+        read_partner_record(partner, &record.key, &record.value)
+    } else {
+        let reason = format!("has {} bytes, {VALUE_MOST} are allowed", record.value.len());
+        Err(Rejection::field("value", reason))
+    };
     let (reason, encoded) = match read {
         Err(rejection) => (rejection.reason, None),
         Ok((entity, read)) => {

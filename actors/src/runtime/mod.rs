@@ -4,7 +4,7 @@
 //! `partition`, `entity`, `projection`, `forwarder` and `node` carry out what they say,
 //! on actix actors and tokio tasks.
 
-mod dead_letter;
+pub mod dead_letter;
 pub mod entity;
 pub mod forwarder;
 pub mod guards;

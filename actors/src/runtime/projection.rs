@@ -16,7 +16,7 @@ const STEP_EVERY: Duration = Duration::from_millis(25);
 /// A step that took long is followed by a pause so many times as long, within a second: the store
 /// is left to others, and the next step is larger.
 const PAUSES: u32 = 4;
-const STEP_WITHIN: Duration = Duration::from_secs(1);
+const PAUSE_MOST: Duration = Duration::from_secs(1);
 /// Snapshots written in one transaction.
 const SNAPSHOTS: usize = 32;
 /// Records projected in one transaction.
@@ -71,7 +71,7 @@ async fn run(
             let write = projector.snapshots(loaded)?;
             ports.store.commit(write).await?;
         }
-        next_step = began + (began.elapsed() * (1 + PAUSES)).clamp(STEP_EVERY, STEP_WITHIN);
+        next_step = Instant::now() + (began.elapsed() * PAUSES).clamp(STEP_EVERY, PAUSE_MOST);
     }
 }
 

@@ -3,11 +3,13 @@
 //! notifications.
 
 mod mrkdwn;
+mod parse;
 mod render;
 mod rich_text;
 mod verify;
 
 pub use mrkdwn::{escape, from_mrkdwn};
+pub use parse::{ParseError, Parsed, parse};
 pub use render::{Call, Reaction, Target, delete, edit, post, react};
 pub use rich_text::from_blocks;
 pub use verify::{Refused, verify};

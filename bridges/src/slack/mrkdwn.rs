@@ -6,6 +6,9 @@ use schemas::content::{Node, NodeType};
 
 use crate::Names;
 
+/// How many marks of its kind are looked at to find the one that closes another.
+const CLOSERS_MOST: usize = 32;
+
 /// Reads markup. Never fails: what is no markup is text.
 pub fn from_mrkdwn(text: &str, names: &dyn Names) -> Vec<Node> {
     let mut blocks = Vec::new();
@@ -126,14 +129,13 @@ fn marked(
     if before.is_some_and(char::is_alphanumeric) || text[1..].starts_with([' ', '\n', mark]) {
         return None;
     }
-    let ends = text[1..].match_indices(mark).map(|(at, _)| at + 1);
-    for end in ends {
-        let inside = &text[1..end];
-        if inside.contains('\n') {
-            return None;
-        }
+    let line = text.split('\n').next().unwrap_or_default();
+    let ends = line[1..].match_indices(mark).map(|(at, _)| at + 1);
+    // Whoever opens so many marks means none of them.
+    for end in ends.take(CLOSERS_MOST) {
+        let inside = &line[1..end];
         let closes =
-            !inside.ends_with(' ') && !text[end + 1..].starts_with(|c: char| c.is_alphanumeric());
+            !inside.ends_with(' ') && !line[end + 1..].starts_with(|c: char| c.is_alphanumeric());
         if closes && !inside.is_empty() {
             let kind = match mark {
                 '*' => NodeType::Bold,

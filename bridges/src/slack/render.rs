@@ -99,7 +99,9 @@ fn parts(content: &[Node], names: &dyn Names) -> impl Iterator<Item = Vec<Node>>
         // An element cannot hold more than the whole message may.
         text.max(rich_text(nodes, names).to_string().chars().count() / 10)
     };
-    split(content.to_vec(), TEXT_MOST, &size).into_iter().filter(|part| !part.is_empty())
+    // Slack takes no message that says nothing.
+    let says_something = |part: &Vec<Node>| !words(part).trim().is_empty();
+    split(content.to_vec(), TEXT_MOST, &size).into_iter().filter(says_something)
 }
 
 fn arguments(channel: &str, part: &[Node], names: &dyn Names) -> Value {

@@ -267,7 +267,11 @@ impl Reader<'_> {
     }
 
     fn plain(&self, nodes: &mut Vec<Node>, from: usize, to: usize) {
-        for (number, line) in self.text[from..to].split('\n').enumerate() {
+        let mut said = &self.text[from..to];
+        if self.text[..from].ends_with('@') {
+            said = said.strip_prefix(WORD_JOINER).unwrap_or(said);
+        }
+        for (number, line) in said.split('\n').enumerate() {
             if number > 0 {
                 nodes.push(Node::empty(NodeType::LineBreak));
             }

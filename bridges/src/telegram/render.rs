@@ -309,8 +309,7 @@ impl Writer<'_> {
         let there = self.names.there(user).and_then(|id| id.parse().ok());
         let Some(id) = there else { return self.foreign(&format!("@{user}")) };
         let start = self.length;
-        // A name behind an `@` would be taken for a username.
-        self.write(user);
+        self.foreign(user);
         self.mark(EntityKind::TextMention, start, |entity| entity.user = Some(EntityUser { id }));
     }
 
@@ -329,18 +328,15 @@ impl Writer<'_> {
         }
     }
 
-    /// Writes what somebody else wrote: no `@` in it becomes a mention.
+    /// Writes what somebody else wrote: no `@` in it becomes a mention, nor one before it.
     fn foreign(&mut self, text: &str) {
-        let mut rest = text;
-        while let Some(at) = rest.find('@') {
-            let (before, behind) = rest.split_at(at + 1);
-            self.write(before);
-            if behind.starts_with(|c: char| c.is_ascii_alphanumeric() || c == '_') {
+        for c in text.chars() {
+            let names = c.is_ascii_alphanumeric() || c == '_';
+            if names && self.part.text.ends_with('@') {
                 self.write(WORD_JOINER.encode_utf8(&mut [0; 4]));
             }
-            rest = behind;
+            self.write(c.encode_utf8(&mut [0; 4]));
         }
-        self.write(rest);
     }
 
     fn write(&mut self, text: &str) {

@@ -38,7 +38,9 @@ const BATCHES: usize = 4;
 /// What a feed keeps for its slower readers, in records and bytes.
 const KEEPS: usize = 2_048;
 const KEEPS_BYTES: usize = 512 << 10;
-/// A reader this near to a shared feed may join it, in records.
+/// A batch is closed with the record that makes it so large.
+const BATCH_BYTES: usize = 1 << 20;
+/// A reader this far before a shared feed may wait for it, in records.
 const NEAR: Offset = KEEPS as Offset / 2;
 /// How often readers of other lanes are looked at whether they may join.
 const JOIN_EVERY: Duration = Duration::from_millis(200);
@@ -55,8 +57,8 @@ struct Shared {
     settings: Arc<KafkaSettings>,
     /// How to reach each lane's thread; they end when this is dropped.
     lanes: Mutex<Vec<std_mpsc::Sender<Open>>>,
-    /// How far the first lane has read each of its feeds.
-    reached: DashMap<TopicPartition, Offset>,
+    /// The records that each feed of the first lane has: from, and up to but without.
+    shared: DashMap<TopicPartition, (Offset, Offset)>,
 }
 
 struct Open {
@@ -97,7 +99,7 @@ impl Tail for KafkaTail {
 
 impl Lanes {
     pub(super) fn new(settings: Arc<KafkaSettings>, registry: Option<Arc<Registry>>) -> Self {
-        let shared = Shared { settings, lanes: Mutex::default(), reached: DashMap::new() };
+        let shared = Shared { settings, lanes: Mutex::default(), shared: DashMap::new() };
         Self { shared: Arc::new(shared), registry }
     }
 
@@ -197,7 +199,11 @@ impl Lane {
             open.reader.sender.try_send(Err(unavailable(error))).ok();
             return;
         }
-        self.feeds.entry(name).or_default().insert(partition, Feed::new(open));
+        let feed = Feed::new(open);
+        if let Some(shared) = self.shared.upgrade().filter(|_| self.number == 0) {
+            shared.shared.insert(feed.of.clone(), feed.has());
+        }
+        self.feeds.entry(name).or_default().insert(partition, feed);
     }
 
     /// Has another lane read.
@@ -244,11 +250,10 @@ impl Lane {
             feed.hand_on();
             let left = feed.trim();
             behind.extend(left.into_iter().map(|reader| Open { of: feed.of.clone(), reader }));
-            if let Some(shared) = &shared {
-                match shared.reached.get_mut(&feed.of) {
-                    Some(mut reached) => *reached = feed.next,
-                    None => drop(shared.reached.insert(feed.of.clone(), feed.next)),
-                }
+            if let Some(shared) = &shared
+                && let Some(mut has) = shared.shared.get_mut(&feed.of)
+            {
+                *has = feed.has();
             }
             set_paused(consumer, feed, name, feed.is_full());
             feed.has_waiting()
@@ -262,13 +267,15 @@ impl Lane {
     fn join_shared(&mut self) {
         let Some(shared) = self.shared.upgrade() else { return };
         for feed in self.feeds.values_mut().flat_map(HashMap::values_mut) {
-            // Where the first lane does not read it, it will.
-            let reached = shared.reached.get(&feed.of).map_or(feed.next, |reached| *reached);
-            if feed.gap.is_some() || (feed.next - reached).abs() > NEAR {
+            if feed.gap.is_some() {
                 continue;
             }
-            let near = |reader: &mut Reader| (reached - reader.next).abs() <= NEAR;
-            for reader in feed.readers.extract_if(.., near) {
+            // Where the first lane does not read it, it will.
+            let has = shared.shared.get(&feed.of).map(|has| *has);
+            let joins = |reader: &mut Reader| {
+                has.is_none_or(|(first, next)| (first..=next + NEAR).contains(&reader.next))
+            };
+            for reader in feed.readers.extract_if(.., joins) {
                 let sender = reader.sender.clone();
                 if let Err(error) = shared.open(0, Open { of: feed.of.clone(), reader }) {
                     sender.try_send(Err(error)).ok();
@@ -294,7 +301,7 @@ impl Lane {
                     tracing::warn!(topic = name, partition, %error, "cannot stop reading");
                 }
                 if let Some(shared) = &shared {
-                    shared.reached.remove(&feed.of);
+                    shared.shared.remove(&feed.of);
                 }
                 false
             });
@@ -325,6 +332,11 @@ impl Feed {
     /// The offset of the oldest record that it still has.
     fn first(&self) -> Offset {
         self.next - self.recent.len() as Offset
+    }
+
+    /// The offsets of what it has: from, and up to but without.
+    fn has(&self) -> (Offset, Offset) {
+        (self.first(), self.next)
     }
 
     fn covers(&self, from: Offset) -> bool {
@@ -358,8 +370,16 @@ impl Feed {
             while reader.next < *next {
                 // A reader that is gone is found by `close_abandoned`.
                 let Ok(room) = reader.sender.try_reserve() else { return true };
-                let from = usize::try_from(reader.next - first).unwrap_or(0);
-                let batch: Vec<_> = recent.range(from..).take(BURST).cloned().collect();
+                let from = usize::try_from(reader.next - first);
+                let from = from.expect("`trim` gives away readers that are behind the first");
+                let mut left = BATCH_BYTES;
+                let fits = |record: &&Record| {
+                    let fits = left > 0;
+                    left = left.saturating_sub(size_of(record));
+                    fits
+                };
+                let batch: Vec<_> =
+                    recent.range(from..).take(BURST).take_while(fits).cloned().collect();
                 reader.next += batch.len() as Offset;
                 room.send(Ok(batch));
             }
@@ -389,7 +409,9 @@ impl Feed {
 
     /// Whether even the foremost reader has enough before it.
     fn is_full(&self) -> bool {
-        self.next - self.foremost() >= BURST as Offset
+        let ahead = usize::try_from(self.next - self.foremost()).unwrap_or(0);
+        let bytes = || self.recent.iter().rev().take(ahead).map(size_of).sum::<usize>();
+        ahead >= BURST || (self.bytes > KEEPS_BYTES && bytes() > KEEPS_BYTES)
     }
 
     fn has_waiting(&self) -> bool {
@@ -400,7 +422,8 @@ impl Feed {
 }
 
 fn size_of(record: &Record) -> usize {
-    record.key.len() + record.value.len()
+    let headers = record.headers.iter().map(|(name, value)| name.len() + value.len());
+    record.key.len() + record.value.len() + headers.sum::<usize>()
 }
 
 fn set_paused(consumer: &BaseConsumer, feed: &mut Feed, name: &str, paused: bool) {

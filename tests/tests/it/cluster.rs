@@ -344,7 +344,9 @@ async fn history_is_served_from_the_cache_and_without_it() -> anyhow::Result<()>
     let journaled = async || -> anyhow::Result<i64> {
         Ok(sqlx::query_scalar("SELECT count(*) FROM journal").fetch_one(&store).await?)
     };
+    let started = Instant::now();
     while journaled().await? < 9 {
+        anyhow::ensure!(started.elapsed() < Duration::from_secs(20), "nothing is projected");
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
     // Another node has nothing of it in memory.

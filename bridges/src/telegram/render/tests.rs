@@ -131,12 +131,17 @@ proptest! {
 
     #[test]
     fn no_text_becomes_a_mention(text in "[a-z@_ *\\[\\]()<>!&#:/.]{0,200}", author in "[a-z@]{1,20}") {
-        for call in post(CHAT, Some(&author), &[Node::text(text)], None, &Ada) {
+        // Marks within a word change nothing.
+        let letters = text.chars().map(|c| Node::of(NodeType::Italic, vec![Node::text(c)]));
+        let marked = Node::of(NodeType::Paragraph, letters.collect());
+        let content = [Node::of(NodeType::Paragraph, vec![Node::text(text)]), marked];
+        for call in post(CHAT, Some(&author), &content, None, &Ada) {
             let said = call.parameters["text"].as_str().unwrap();
             let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
             prop_assert!(!said.split('@').skip(1).any(|behind| behind.starts_with(is_name)), "{said}");
             let entities = call.parameters["entities"].as_array().unwrap();
-            prop_assert!(entities.iter().all(|entity| entity["type"] == "bold"));
+            let is_mark = |kind: &serde_json::Value| kind == "bold" || kind == "italic";
+            prop_assert!(entities.iter().all(|entity| is_mark(&entity["type"])));
         }
     }
 

@@ -1,0 +1,358 @@
+//! An Events API payload as what happened (docs.slack.dev/reference/events).
+
+use schemas::content::Node;
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::{mrkdwn::from_mrkdwn, rich_text::from_blocks};
+use crate::{
+    Author, Inbound, Names, Place,
+    message::{File, Message},
+};
+
+/// What a payload says.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Parsed {
+    /// Slack asks whether this is ours: the challenge is the answer.
+    Challenge(String),
+    /// An event.
+    Event {
+        /// By which it is known when it comes again.
+        id: String,
+        /// What happened.
+        inbound: Vec<Inbound>,
+    },
+    /// Events are not sent for a while, because there were too many.
+    RateLimited,
+}
+
+/// The bytes are no payload.
+#[derive(Debug, thiserror::Error)]
+#[error("this is no payload of Slack: {0}")]
+pub struct ParseError(#[from] serde_json::Error);
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Payload {
+    UrlVerification { challenge: String },
+    EventCallback { team_id: Option<String>, event_id: String, event: Value },
+    AppRateLimited {},
+}
+
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Event {
+    Message(Box<Posted>),
+    ReactionAdded(Reacted),
+    ReactionRemoved(Reacted),
+    PinAdded(Pinned),
+    PinRemoved(Pinned),
+    #[serde(other)]
+    Other,
+}
+
+#[derive(Debug, Deserialize)]
+struct Posted {
+    subtype: Option<String>,
+    channel: Option<String>,
+    user: Option<String>,
+    username: Option<String>,
+    bot_id: Option<String>,
+    ts: Option<String>,
+    thread_ts: Option<String>,
+    #[serde(default)]
+    text: String,
+    #[serde(default)]
+    blocks: Vec<Value>,
+    #[serde(default)]
+    attachments: Vec<Attachment>,
+    #[serde(default)]
+    files: Vec<SlackFile>,
+    message: Option<Box<Posted>>,
+    deleted_ts: Option<String>,
+    topic: Option<String>,
+    name: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Attachment {
+    #[serde(default)]
+    fallback: String,
+    #[serde(default)]
+    text: String,
+    title: Option<String>,
+    title_link: Option<String>,
+    #[serde(default)]
+    blocks: Vec<Value>,
+}
+
+/// A stub has only its id.
+#[derive(Debug, Deserialize)]
+struct SlackFile {
+    id: String,
+    name: Option<String>,
+    mimetype: Option<String>,
+    size: Option<u64>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Reacted {
+    user: String,
+    reaction: String,
+    item: Item,
+}
+
+#[derive(Debug, Deserialize)]
+struct Pinned {
+    user: String,
+    item: Item,
+}
+
+#[derive(Debug, Deserialize)]
+struct Item {
+    channel: Option<String>,
+    ts: Option<String>,
+    message: Option<Stamped>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Stamped {
+    ts: String,
+}
+
+/// Reads a payload.
+///
+/// # Errors
+/// If it is none. An event of a kind that means nothing for a room is [`Inbound::Unsupported`].
+pub fn parse(payload: &[u8], names: &dyn Names) -> Result<Parsed, ParseError> {
+    let (team, id, event) = match serde_json::from_slice(payload)? {
+        Payload::UrlVerification { challenge } => return Ok(Parsed::Challenge(challenge)),
+        Payload::AppRateLimited {} => return Ok(Parsed::RateLimited),
+        Payload::EventCallback { team_id, event_id, event } => {
+            (team_id.unwrap_or_default(), event_id, event)
+        }
+    };
+    let kind = event["type"].as_str().unwrap_or("without a type").to_owned();
+    let unsupported = || Inbound::Unsupported(format!("event {kind}"));
+    let inbound = match Event::deserialize(&event) {
+        Ok(Event::Message(posted)) => of_message(*posted, &team, names),
+        Ok(Event::ReactionAdded(reacted)) => reaction(reacted, team, Change::Added),
+        Ok(Event::ReactionRemoved(reacted)) => reaction(reacted, team, Change::Removed),
+        Ok(Event::PinAdded(pinned)) => pin(pinned, team, Change::Added),
+        Ok(Event::PinRemoved(pinned)) => pin(pinned, team, Change::Removed),
+        Ok(Event::Other) | Err(_) => None,
+    };
+    Ok(Parsed::Event { id, inbound: vec![inbound.unwrap_or_else(unsupported)] })
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Change {
+    Added,
+    Removed,
+}
+
+fn person(id: String) -> Author {
+    Author { name: id.clone(), id, is_bot: false }
+}
+
+impl Posted {
+    fn place(&self, team: &str) -> Option<Place> {
+        // The message that opens a thread names itself.
+        let thread = self.thread_ts.clone().filter(|thread| Some(thread) != self.ts.as_ref());
+        Some(Place { workspace: team.to_owned(), channel: self.channel.clone()?, thread })
+    }
+
+    fn author(&self) -> Author {
+        let bot = self.bot_id.clone();
+        let id = bot.clone().or_else(|| self.user.clone()).unwrap_or_default();
+        let name = self.username.clone().unwrap_or_else(|| id.clone());
+        Author { id, name, is_bot: bot.is_some() }
+    }
+
+    fn content(&self, names: &dyn Names) -> Vec<Node> {
+        let mut content = if self.blocks.is_empty() {
+            from_mrkdwn(&self.text, names)
+        } else {
+            from_blocks(&self.blocks, names)
+        };
+        for attachment in &self.attachments {
+            content.extend(attachment.content(names));
+        }
+        content
+    }
+
+    fn said(self, team: &str, names: &dyn Names) -> Option<Message> {
+        Some(Message {
+            id: self.ts.clone()?,
+            place: self.place(team)?,
+            author: self.author(),
+            content: self.content(names),
+            reply_to: None,
+            files: self.files.into_iter().map(File::from).collect(),
+        })
+    }
+}
+
+impl Attachment {
+    fn content(&self, names: &dyn Names) -> Vec<Node> {
+        use schemas::content::NodeType;
+
+        let mut content = Vec::new();
+        if let Some(title) = &self.title {
+            let title = Node::text(title);
+            let title = match &self.title_link {
+                Some(url) => {
+                    Node { url: Some(url.clone()), ..Node::of(NodeType::Link, vec![title]) }
+                }
+                None => Node::of(NodeType::Bold, vec![title]),
+            };
+            content.push(Node::of(NodeType::Paragraph, vec![title]));
+        }
+        content.extend(from_blocks(&self.blocks, names));
+        content.extend(from_mrkdwn(&self.text, names));
+        if content.is_empty() {
+            content.extend(from_mrkdwn(&self.fallback, names));
+        }
+        content
+    }
+}
+
+impl From<SlackFile> for File {
+    fn from(file: SlackFile) -> Self {
+        Self {
+            name: file.name.unwrap_or_else(|| file.id.clone()),
+            id: file.id,
+            media_type: file.mimetype,
+            size: file.size,
+        }
+    }
+}
+
+fn of_message(mut posted: Posted, team: &str, names: &dyn Names) -> Option<Inbound> {
+    match posted.subtype.as_deref() {
+        None | Some("bot_message" | "me_message" | "file_share" | "thread_broadcast") => {
+            posted.said(team, names).map(Inbound::Posted)
+        }
+        Some("message_changed") => {
+            let mut changed = *posted.message?;
+            changed.channel = posted.channel;
+            changed.said(team, names).map(Inbound::Edited)
+        }
+        Some("message_deleted") => {
+            let message = posted.deleted_ts.take()?;
+            Some(Inbound::Deleted { place: posted.place(team)?, message })
+        }
+        Some("channel_join" | "group_join") => {
+            Some(Inbound::Joined { place: posted.place(team)?, author: posted.author() })
+        }
+        Some("channel_leave" | "group_leave") => {
+            Some(Inbound::Left { place: posted.place(team)?, author: posted.author() })
+        }
+        Some("channel_topic" | "group_topic") => {
+            let title = posted.topic.take()?;
+            Some(Inbound::Titled { place: posted.place(team)?, title })
+        }
+        Some("channel_name" | "group_name") => {
+            let title = posted.name.take()?;
+            Some(Inbound::Titled { place: posted.place(team)?, title })
+        }
+        Some(_) => None,
+    }
+}
+
+fn reaction(reacted: Reacted, team: String, change: Change) -> Option<Inbound> {
+    let place = Place { workspace: team, channel: reacted.item.channel?, thread: None };
+    let (message, author, emoji) = (reacted.item.ts?, person(reacted.user), reacted.reaction);
+    Some(match change {
+        Change::Added => Inbound::Reacted { place, message, author, emoji },
+        Change::Removed => Inbound::Unreacted { place, message, author, emoji },
+    })
+}
+
+fn pin(pinned: Pinned, team: String, change: Change) -> Option<Inbound> {
+    let place = Place { workspace: team, channel: pinned.item.channel?, thread: None };
+    let author = person(pinned.user);
+    let message = pinned.item.message.map(|message| message.ts).or(pinned.item.ts)?;
+    Some(match change {
+        Change::Added => Inbound::Pinned { place, message, author },
+        Change::Removed => Inbound::Unpinned { place, message, author },
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use schemas::content::to_markdown;
+    use serde_json::json;
+
+    use super::*;
+    use crate::message::NoNames;
+
+    fn event(event: Value) -> Inbound {
+        let payload = json!({"type": "event_callback", "team_id": "T1", "event_id": "Ev1",
+            "event": event});
+        match parse(payload.to_string().as_bytes(), &NoNames).unwrap() {
+            Parsed::Event { id, mut inbound } => {
+                assert_eq!((id.as_str(), inbound.len()), ("Ev1", 1));
+                inbound.remove(0)
+            }
+            other => panic!("{other:?}"),
+        }
+    }
+
+    fn place(thread: Option<&str>) -> Place {
+        Place { workspace: "T1".into(), channel: "C1".into(), thread: thread.map(str::to_owned) }
+    }
+
+    #[test]
+    fn a_challenge_and_a_limit_are_no_events() {
+        let read = |payload: Value| parse(payload.to_string().as_bytes(), &NoNames).unwrap();
+        let challenge = json!({"type": "url_verification", "challenge": "c", "token": "t"});
+        assert_eq!(read(challenge), Parsed::Challenge("c".into()));
+        let limited = json!({"type": "app_rate_limited", "minute_rate_limited": 1});
+        assert_eq!(read(limited), Parsed::RateLimited);
+        assert!(parse(b"{}", &NoNames).is_err());
+    }
+
+    #[test]
+    fn a_message_in_a_thread_with_a_stub_of_a_file() {
+        let Inbound::Posted(message) = event(json!({"type": "message", "channel": "C1",
+            "user": "U1", "ts": "2.0", "thread_ts": "1.0", "text": "*hi*", "subtype": "file_share",
+            "files": [{"id": "F1", "file_access": "check_file_info"}]}))
+        else {
+            panic!("it is posted")
+        };
+        assert_eq!((message.id.as_str(), &message.place), ("2.0", &place(Some("1.0"))));
+        assert_eq!(to_markdown(&message.content), "**hi**");
+        assert_eq!((message.files[0].id.as_str(), message.files[0].size), ("F1", None));
+    }
+
+    #[test]
+    fn edits_deletions_reactions_and_pins() {
+        let Inbound::Edited(message) = event(json!({"type": "message", "channel": "C1",
+            "subtype": "message_changed", "ts": "9.0",
+            "message": {"type": "message", "user": "U1", "ts": "1.0", "text": "new"}}))
+        else {
+            panic!("it is edited")
+        };
+        assert_eq!((message.id.as_str(), message.place), ("1.0", place(None)));
+        let deleted = event(json!({"type": "message", "channel": "C1", "ts": "9.0",
+            "subtype": "message_deleted", "deleted_ts": "1.0"}));
+        assert_eq!(deleted, Inbound::Deleted { place: place(None), message: "1.0".into() });
+        let item = json!({"type": "message", "channel": "C1", "ts": "1.0"});
+        let reacted = event(json!({"type": "reaction_removed", "user": "U1",
+            "reaction": "tada", "item": item}));
+        assert!(matches!(reacted, Inbound::Unreacted { emoji, .. } if emoji == "tada"));
+        let pinned = event(json!({"type": "pin_added", "user": "U1", "channel_id": "C1",
+            "item": {"type": "message", "channel": "C1", "message": {"ts": "1.0"}}}));
+        assert!(matches!(pinned, Inbound::Pinned { message, .. } if message == "1.0"));
+    }
+
+    #[test]
+    fn what_nobody_knows_is_named() {
+        let unknown = event(json!({"type": "app_mention_of_the_future"}));
+        let named = Inbound::Unsupported("event app_mention_of_the_future".into());
+        assert_eq!(unknown, named);
+        let broken = event(json!({"type": "message", "channel": 7}));
+        assert_eq!(broken, Inbound::Unsupported("event message".into()));
+    }
+}
