@@ -2,9 +2,14 @@
 //! [`Inbound`]s, `render` writes a message as what its calls need. They know no network, so every
 //! format is tested where it is kept.
 
+pub mod card;
+pub mod discord;
+mod emoji;
 pub mod message;
 pub mod slack;
 pub mod split;
 pub mod telegram;
+#[cfg(test)]
+mod testing;
 
 pub use message::{Author, Inbound, Names, Place};

@@ -1,6 +1,8 @@
 //! What all platforms have in common: where something was said, by whom, and what happened.
 
-use schemas::content::Node;
+use std::collections::HashMap;
+
+use schemas::content::{Node, NodeType};
 
 /// A conversation on a platform.
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -35,6 +37,8 @@ pub struct File {
     pub media_type: Option<String>,
     /// Its length in bytes, where the platform says it.
     pub size: Option<u64>,
+    /// Where it can be fetched, if the message itself says it.
+    pub url: Option<String>,
 }
 
 /// A message as a platform has it.
@@ -147,6 +151,29 @@ pub enum Inbound {
         /// The new id.
         to: String,
     },
+    /// The channel is gone, or the bot is no longer in it.
+    Gone {
+        /// Which.
+        place: Place,
+    },
+    /// Somebody is typing.
+    Typing {
+        /// Where.
+        place: Place,
+        /// Who.
+        author: Author,
+    },
+    /// Somebody gave the bot a command, such as `link general`.
+    Asked {
+        /// Where.
+        place: Place,
+        /// Who.
+        author: Author,
+        /// The command without what makes it one on the platform.
+        text: String,
+        /// Whether the platform says that they may administer the channel.
+        is_admin: bool,
+    },
     /// Something that has no meaning for a room; says what it was.
     Unsupported(String),
 }
@@ -158,6 +185,31 @@ pub trait Names {
 
     /// The platform's user that a plain name here stands for.
     fn there(&self, user: &str) -> Option<String>;
+
+    /// How people see a user or channel of the platform that has no name here.
+    fn shown(&self, _platform_id: &str) -> Option<String> {
+        None
+    }
+}
+
+/// Names, and what a payload says about how others are shown.
+pub(crate) struct Known<'a> {
+    pub(crate) names: &'a dyn Names,
+    pub(crate) shown: HashMap<String, String>,
+}
+
+impl Names for Known<'_> {
+    fn here(&self, platform_user: &str) -> Option<String> {
+        self.names.here(platform_user)
+    }
+
+    fn there(&self, user: &str) -> Option<String> {
+        self.names.there(user)
+    }
+
+    fn shown(&self, platform_id: &str) -> Option<String> {
+        self.shown.get(platform_id).cloned().or_else(|| self.names.shown(platform_id))
+    }
 }
 
 /// Nobody is known.
@@ -172,4 +224,19 @@ impl Names for NoNames {
     fn there(&self, _: &str) -> Option<String> {
         None
     }
+}
+
+/// Puts the author's name in front, in the first line where that is running text: for platforms that
+/// show every message under the bot's own name.
+pub(crate) fn with_author(author: Option<&str>, content: &[Node]) -> Vec<Node> {
+    let Some(author) = author else { return content.to_vec() };
+    let name = Node::of(NodeType::Bold, vec![Node::text(format!("{author}:"))]);
+    let mut content = content.to_vec();
+    match content.first_mut() {
+        Some(Node { kind: NodeType::Paragraph, children, .. }) => {
+            children.splice(0..0, [name, Node::text(" ")]);
+        }
+        Some(_) | None => content.insert(0, Node::of(NodeType::Paragraph, vec![name])),
+    }
+    content
 }

@@ -54,9 +54,12 @@ pub enum NodeType {
     LineBreak,
     /// Something a platform sent that has no place here; `text` says what.
     Unsupported,
+    /// A block set apart, as apps send them: `text` is its title, `url` where that leads, and
+    /// blocks are inside.
+    Card,
 }
 
-crate::avro_enum!(NodeType: "paragraph", "heading", "quote", "list", "listItem", "codeBlock", "bold", "italic", "underline", "strike", "spoiler", "text", "code", "link", "mention", "channelMention", "broadcastMention", "emoji", "lineBreak", "unsupported");
+crate::avro_enum!(NodeType: "paragraph", "heading", "quote", "list", "listItem", "codeBlock", "bold", "italic", "underline", "strike", "spoiler", "text", "code", "link", "mention", "channelMention", "broadcastMention", "emoji", "lineBreak", "unsupported", "card");
 
 /// A node of a message. Which fields mean something is said at [`NodeType`]; the others are
 /// absent.
@@ -91,6 +94,35 @@ pub struct Node {
 
 /// The deepest nesting a message may have.
 pub const DEEPEST: usize = 32;
+
+impl NodeType {
+    /// Whether it stands by itself and not in running text.
+    pub fn is_block(self) -> bool {
+        match self {
+            Self::Paragraph
+            | Self::Heading
+            | Self::Quote
+            | Self::List
+            | Self::ListItem
+            | Self::CodeBlock
+            | Self::Card => true,
+            Self::Bold
+            | Self::Italic
+            | Self::Underline
+            | Self::Strike
+            | Self::Spoiler
+            | Self::Text
+            | Self::Code
+            | Self::Link
+            | Self::Mention
+            | Self::ChannelMention
+            | Self::BroadcastMention
+            | Self::Emoji
+            | Self::LineBreak
+            | Self::Unsupported => false,
+        }
+    }
+}
 
 impl Node {
     /// A node with children and nothing else.

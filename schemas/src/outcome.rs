@@ -115,8 +115,8 @@ pub struct PublicChange<C: AvroSchemaComponent> {
     pub tenant: TenantId,
     /// The entity.
     pub entity: EntityId,
-    /// The change's number within the entity. A reader that keeps the highest of each key and
-    /// passes over what is not above it has each change once.
+    /// The change's number within the entity. A reader that takes only the one that follows the
+    /// last it took of a key has each change once.
     pub seq: Seq,
     /// When.
     pub at: Timestamp,

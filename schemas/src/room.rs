@@ -27,6 +27,88 @@ pub enum Access {
 
 crate::avro_enum!(Access: "open", "invite", "request");
 
+/// A chat platform that rooms can be linked to.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "camelCase")]
+pub enum Platform {
+    /// Slack.
+    Slack,
+    /// Microsoft Teams.
+    Teams,
+    /// Discord.
+    Discord,
+    /// Telegram.
+    Telegram,
+}
+
+crate::avro_enum!(Platform: "slack", "teams", "discord", "telegram");
+
+impl Platform {
+    /// All four.
+    pub const ALL: [Self; 4] = [Self::Slack, Self::Teams, Self::Discord, Self::Telegram];
+
+    /// Its name in keys, addresses and settings.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Slack => "slack",
+            Self::Teams => "teams",
+            Self::Discord => "discord",
+            Self::Telegram => "telegram",
+        }
+    }
+}
+
+impl std::fmt::Display for Platform {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl std::str::FromStr for Platform {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let found = Self::ALL.into_iter().find(|platform| platform.as_str() == text);
+        found.ok_or_else(|| format!("must be slack, teams, discord or telegram, got {text:?}"))
+    }
+}
+
+/// Which way messages go over a link.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum Direction {
+    /// Both ways.
+    #[default]
+    Both,
+    /// From the platform into the room.
+    In,
+    /// From the room to the platform.
+    Out,
+}
+
+crate::avro_enum!(Direction: "both", "in", "out");
+
+/// How a link is doing.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub enum LinkHealth {
+    /// Nothing has been sent or received yet.
+    #[default]
+    Unknown,
+    /// The platform takes what is sent.
+    Connected,
+    /// It asks to wait, or answers with errors that pass.
+    Throttled,
+    /// It refuses the bot's credentials or rights.
+    CredentialsRefused,
+    /// The channel is not there, or the bot is not in it.
+    ChannelGone,
+}
+
+crate::avro_enum!(LinkHealth: "unknown", "connected", "throttled", "credentialsRefused", "channelGone");
+
 /// Where a message on a chat platform came from.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, AvroSchema, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -154,6 +236,29 @@ pub enum RoomCommand {
         #[serde(default)]
         attachments: Option<Vec<Attachment>>,
     },
+    /// Sent by bridges: somebody on a chat platform reacted; `user` is who, as people see them.
+    RelayReact { message: ItemId, emoji: String, user: String },
+    /// Sent by bridges: they took it back.
+    RelayUnreact { message: ItemId, emoji: String, user: String },
+    /// Binds the room to a channel of a chat platform.
+    Link {
+        platform: Platform,
+        /// A Slack team, a Discord guild, a Teams tenant; empty on Telegram.
+        #[serde(default)]
+        workspace: String,
+        channel: String,
+        #[serde(default)]
+        direction: Option<Direction>,
+    },
+    /// Ends that.
+    Unlink { link: ItemId },
+    /// Sent by bridges: says how a link is doing.
+    SetLinkHealth {
+        link: ItemId,
+        health: LinkHealth,
+        #[serde(default)]
+        reason: Option<String>,
+    },
 }
 
 /// Everything that can have happened to a room.
@@ -209,4 +314,16 @@ pub enum RoomChange {
     SlowModeSet { seconds: i64 },
     /// No message may contain these words.
     WordFilterSet { words: Vec<String> },
+    /// The room is bound to a channel of a chat platform.
+    LinkAdded {
+        link: ItemId,
+        platform: Platform,
+        workspace: String,
+        channel: String,
+        direction: Direction,
+    },
+    /// It is not any more.
+    LinkRemoved { link: ItemId },
+    /// A link is doing otherwise than before.
+    LinkHealthChanged { link: ItemId, health: LinkHealth, reason: Option<String> },
 }

@@ -1,12 +1,13 @@
 //! An Events API payload as what happened (docs.slack.dev/reference/events).
 
-use schemas::content::Node;
+use schemas::content::{Node, NodeType};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::{mrkdwn::from_mrkdwn, rich_text::from_blocks};
 use crate::{
     Author, Inbound, Names, Place,
+    card::{self, Card, Field},
     message::{File, Message},
 };
 
@@ -79,11 +80,26 @@ struct Attachment {
     #[serde(default)]
     fallback: String,
     #[serde(default)]
+    pretext: String,
+    #[serde(default)]
     text: String,
+    author_name: Option<String>,
+    #[serde(default)]
+    fields: Vec<AttachmentField>,
+    image_url: Option<String>,
+    footer: Option<String>,
     title: Option<String>,
     title_link: Option<String>,
     #[serde(default)]
     blocks: Vec<Value>,
+}
+
+#[derive(Debug, Deserialize)]
+struct AttachmentField {
+    #[serde(default)]
+    title: String,
+    #[serde(default)]
+    value: String,
 }
 
 /// A stub has only its id.
@@ -93,6 +109,7 @@ struct SlackFile {
     name: Option<String>,
     mimetype: Option<String>,
     size: Option<u64>,
+    url_private: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -175,9 +192,7 @@ impl Posted {
         } else {
             from_blocks(&self.blocks, names)
         };
-        for attachment in &self.attachments {
-            content.extend(attachment.content(names));
-        }
+        content.extend(self.attachments.iter().map(|attachment| attachment.card(names)));
         content
     }
 
@@ -194,26 +209,30 @@ impl Posted {
 }
 
 impl Attachment {
-    fn content(&self, names: &dyn Names) -> Vec<Node> {
-        use schemas::content::NodeType;
-
-        let mut content = Vec::new();
-        if let Some(title) = &self.title {
-            let title = Node::text(title);
-            let title = match &self.title_link {
-                Some(url) => {
-                    Node { url: Some(url.clone()), ..Node::of(NodeType::Link, vec![title]) }
-                }
-                None => Node::of(NodeType::Bold, vec![title]),
-            };
-            content.push(Node::of(NodeType::Paragraph, vec![title]));
+    fn card(&self, names: &dyn Names) -> Node {
+        if !self.blocks.is_empty() {
+            return card::of_blocks(from_blocks(&self.blocks, names));
         }
-        content.extend(from_blocks(&self.blocks, names));
+        let mut content = from_mrkdwn(&self.pretext, names);
         content.extend(from_mrkdwn(&self.text, names));
-        if content.is_empty() {
-            content.extend(from_mrkdwn(&self.fallback, names));
+        let field = |field: &AttachmentField| Field {
+            name: field.title.clone(),
+            value: from_mrkdwn(&field.value, names),
+        };
+        let card = Card {
+            title: self.title.clone().unwrap_or_default(),
+            url: self.title_link.clone(),
+            author: self.author_name.clone(),
+            content,
+            fields: self.fields.iter().map(field).collect(),
+            picture: self.image_url.clone(),
+            footer: self.footer.clone(),
+        };
+        let node = card.into_node();
+        if node.text.is_none() && node.children.is_empty() {
+            return Node::of(NodeType::Card, from_mrkdwn(&self.fallback, names));
         }
-        content
+        node
     }
 }
 
@@ -224,6 +243,7 @@ impl From<SlackFile> for File {
             id: file.id,
             media_type: file.mimetype,
             size: file.size,
+            url: file.url_private,
         }
     }
 }

@@ -4,7 +4,10 @@ use schemas::content::{Node, NodeType, to_markdown};
 use serde_json::{Value, json};
 
 use super::{TEXT_MOST, mrkdwn::escape};
-use crate::{Names, split::split};
+use crate::{Names, card, split::split};
+
+/// What an edit keeps of a post's arguments.
+const EDITED: [&str; 4] = ["channel", "text", "blocks", "attachments"];
 
 /// One method with its arguments.
 #[derive(Debug, Clone, PartialEq)]
@@ -60,7 +63,7 @@ pub fn edit(
     for (number, mut call) in new.into_iter().enumerate() {
         if let Some(ts) = known.get(number) {
             let Value::Object(fields) = &mut call.arguments else { continue };
-            fields.retain(|name, _| ["channel", "text", "blocks"].contains(&name.as_str()));
+            fields.retain(|name, _| EDITED.contains(&name.as_str()));
             fields.insert("ts".into(), (*ts).into());
             call.method = "chat.update";
         }
@@ -105,12 +108,26 @@ fn parts(content: &[Node], names: &dyn Names) -> impl Iterator<Item = Vec<Node>>
 }
 
 fn arguments(channel: &str, part: &[Node], names: &dyn Names) -> Value {
-    json!({
+    let block =
+        |nodes: &[Node]| json!([{"type": "rich_text", "elements": rich_text(nodes, names)}]);
+    let (cards, rest): (Vec<_>, Vec<_>) =
+        part.iter().cloned().partition(|node| node.kind == NodeType::Card);
+    let mut arguments = json!({
         "channel": channel,
         // What notifications show; the blocks are what is read.
         "text": escape(&to_markdown(part)),
-        "blocks": [{"type": "rich_text", "elements": rich_text(part, names)}],
-    })
+    });
+    if !words(&rest).trim().is_empty() {
+        arguments["blocks"] = block(&rest);
+    }
+    let attachment = |card: &Node| {
+        let fallback = escape(&to_markdown(std::slice::from_ref(card)));
+        json!({"fallback": fallback, "blocks": block(&card::as_blocks(card))})
+    };
+    if !cards.is_empty() {
+        arguments["attachments"] = cards.iter().map(attachment).collect();
+    }
+    arguments
 }
 
 /// The elements of a `rich_text` block.
@@ -178,6 +195,12 @@ impl Writer<'_> {
                 self.elements.push(code);
             }
             NodeType::List => self.list(block, indent),
+            NodeType::Card => {
+                let blocks = card::as_blocks(block);
+                for (number, block) in blocks.iter().enumerate() {
+                    self.block(block, indent, more || number + 1 < blocks.len());
+                }
+            }
             NodeType::Bold
             | NodeType::Italic
             | NodeType::Underline
@@ -299,7 +322,8 @@ impl Writer<'_> {
                 | NodeType::Heading
                 | NodeType::Quote
                 | NodeType::List
-                | NodeType::ListItem => {
+                | NodeType::ListItem
+                | NodeType::Card => {
                     if !elements.is_empty() {
                         push_text(elements, "\n", style);
                     }

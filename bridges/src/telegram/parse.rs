@@ -152,6 +152,7 @@ fn file(name: &str, media: Media) -> File {
         name: media.file_name.unwrap_or_else(|| name.to_owned()),
         media_type: media.mime_type,
         size: media.file_size,
+        url: None,
     }
 }
 

@@ -7,7 +7,7 @@ use super::{
     DELETES_MOST, ENTITIES_MOST, TEXT_MOST,
     entity::{EMOJI_PREFIX, Entity, EntityKind, EntityUser, WORD_JOINER},
 };
-use crate::{Names, split::split};
+use crate::{Names, card, emoji, message::with_author, split::split};
 
 /// One method with its parameters.
 #[derive(Debug, Clone, PartialEq)]
@@ -126,20 +126,6 @@ pub(super) fn parts(author: Option<&str>, content: &[Node], names: &dyn Names) -
     parts.filter(|part| !part.text.trim().is_empty()).collect()
 }
 
-/// Puts the author's name in front, in the first line where that is running text.
-fn with_author(author: Option<&str>, content: &[Node]) -> Vec<Node> {
-    let Some(author) = author else { return content.to_vec() };
-    let name = Node::of(NodeType::Bold, vec![Node::text(format!("{author}:"))]);
-    let mut content = content.to_vec();
-    match content.first_mut() {
-        Some(Node { kind: NodeType::Paragraph, children, .. }) => {
-            children.splice(0..0, [name, Node::text(" ")]);
-        }
-        Some(_) | None => content.insert(0, Node::of(NodeType::Paragraph, vec![name])),
-    }
-    content
-}
-
 fn part_of(content: &[Node], names: &dyn Names) -> Part {
     let mut writer = Writer { part: Part::default(), length: 0, styles: Vec::new(), names };
     writer.blocks(content, Quoted::Not);
@@ -200,6 +186,7 @@ impl Writer<'_> {
                 });
             }
             NodeType::Paragraph | NodeType::ListItem => self.inlines(&block.children),
+            NodeType::Card => self.blocks(&card::as_blocks(block), quoted),
             NodeType::Bold
             | NodeType::Italic
             | NodeType::Underline
@@ -267,7 +254,8 @@ impl Writer<'_> {
             | NodeType::Quote
             | NodeType::List
             | NodeType::ListItem
-            | NodeType::CodeBlock => self.block(node, Quoted::Inside),
+            | NodeType::CodeBlock
+            | NodeType::Card => self.block(node, Quoted::Inside),
         }
     }
 
@@ -314,13 +302,8 @@ impl Writer<'_> {
     }
 
     fn emoji(&mut self, node: &Node, target: &str) {
-        let shown = match (&node.text, emojis::get_by_shortcode(target)) {
-            (Some(text), _) => text.clone(),
-            (None, Some(emoji)) => emoji.as_str().to_owned(),
-            (None, None) => format!(":{target}:"),
-        };
         let start = self.length;
-        self.foreign(&shown);
+        self.foreign(&emoji::shown(node));
         if let Some(id) = target.strip_prefix(EMOJI_PREFIX) {
             self.mark(EntityKind::CustomEmoji, start, |entity| {
                 entity.custom_emoji_id = Some(id.to_owned());

@@ -63,6 +63,8 @@ function render(node, me, depth) {
       return h("span", { class: "mention" }, `#${node.target ?? ""}`);
     case "emoji":
       return emoji(node);
+    case "card":
+      return h("blockquote", { class: "card" }, cardTitle(node), children());
     case "unsupported":
       return h("span", { class: "muted" }, node.text ?? "(something that cannot be shown)");
     default: {
@@ -70,6 +72,14 @@ function render(node, me, depth) {
       return tag ? h(tag, {}, children()) : h("span", {}, node.text ?? "", children());
     }
   }
+}
+
+/** The title of a card, which may lead somewhere. @param {ContentNode} node @returns {Node[]} */
+function cardTitle(node) {
+  const title = node.text ?? node.url;
+  if (!title) return [];
+  const bold = h("strong", {}, title);
+  return [h("p", {}, node.url ? link(node.url, [bold]) : bold)];
 }
 
 /**

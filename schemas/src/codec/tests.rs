@@ -133,6 +133,12 @@ fn a_record_is_written_with_the_oldest_schema_that_holds_it() {
     let bytes = encode_command(&bridged).unwrap();
     assert_eq!(fingerprint_of(&bytes), Some(versions[1]));
     assert_eq!(decode_command(Kind::Room, &bytes).unwrap(), bridged);
+    // What the second version has no symbol for.
+    let card = serde_json::json!({"type": "post", "content": [{"type": "card", "text": "T"}]});
+    let carded = command(Kind::Room, card);
+    let bytes = encode_command(&carded).unwrap();
+    assert_eq!(fingerprint_of(&bytes), Some(versions[2]));
+    assert_eq!(decode_command(Kind::Room, &bytes).unwrap(), carded);
 }
 
 #[test]

@@ -201,23 +201,11 @@ pub fn to_markdown(content: &[Node]) -> String {
     out
 }
 
-fn is_block(node: &Node) -> bool {
-    matches!(
-        node.kind,
-        NodeType::Paragraph
-            | NodeType::Heading
-            | NodeType::Quote
-            | NodeType::List
-            | NodeType::ListItem
-            | NodeType::CodeBlock
-    )
-}
-
 fn blocks(out: &mut String, nodes: &[Node], indent: &str) {
     let mut first = true;
     let mut inside_run = false;
     for node in nodes {
-        let block = is_block(node);
+        let block = node.kind.is_block();
         if !first && (block || !inside_run) {
             out.push_str("\n\n");
             out.push_str(indent);
@@ -238,6 +226,7 @@ fn blocks(out: &mut String, nodes: &[Node], indent: &str) {
             NodeType::List => list(out, node, indent),
             NodeType::CodeBlock => code_block(out, node, indent),
             NodeType::Paragraph | NodeType::ListItem => inlines(out, &node.children, indent),
+            NodeType::Card => card(out, node, indent),
             NodeType::Bold
             | NodeType::Italic
             | NodeType::Underline
@@ -254,6 +243,22 @@ fn blocks(out: &mut String, nodes: &[Node], indent: &str) {
             | NodeType::Unsupported => inlines(out, std::slice::from_ref(node), indent),
         }
     }
+}
+
+/// Markdown has no cards: the title in bold, or as a link, then what is inside.
+fn card(out: &mut String, node: &Node, indent: &str) {
+    let title = node.text.as_ref().or(node.url.as_ref());
+    let mut inside = Vec::with_capacity(node.children.len() + 1);
+    if let Some(title) = title {
+        let bold = Node::of(NodeType::Bold, vec![Node::text(title)]);
+        let title = match &node.url {
+            Some(url) => Node { url: Some(url.clone()), ..Node::of(NodeType::Link, vec![bold]) },
+            None => bold,
+        };
+        inside.push(Node::of(NodeType::Paragraph, vec![title]));
+    }
+    inside.extend(node.children.iter().cloned());
+    blocks(out, &inside, indent);
 }
 
 fn list(out: &mut String, node: &Node, indent: &str) {
@@ -340,7 +345,8 @@ fn inlines(out: &mut String, nodes: &[Node], indent: &str) {
             | NodeType::Quote
             | NodeType::List
             | NodeType::ListItem
-            | NodeType::CodeBlock => blocks(out, std::slice::from_ref(node), indent),
+            | NodeType::CodeBlock
+            | NodeType::Card => blocks(out, std::slice::from_ref(node), indent),
         }
     }
 }

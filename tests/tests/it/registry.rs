@@ -106,6 +106,37 @@ async fn a_python_client_writes_and_reads_avro_through_the_registry() -> anyhow:
 }
 
 #[tokio::test]
+async fn a_record_that_is_larger_than_a_dead_letter_stops_nothing() -> anyhow::Result<()> {
+    let _alone = ALONE.lock().await;
+    let services = Services::start().await?;
+    let node = services.node("n1").await?;
+    let mut ada = Client::connect(&node, "ada").await?;
+    ada.command("board:1", json!({"type": "createBoard", "title": "b"})).await?;
+    ada.command("board:1", json!({"type": "addTask", "task": "t", "title": "t"})).await?;
+    ada.call("join", json!({"entity": "board:1"})).await?;
+    // The broker bounds what it stores, which is compressed: this comes out at 24 MiB.
+    let large = vec![b'x'; 24 << 20];
+    let producer: FutureProducer = ClientConfig::new()
+        .set("bootstrap.servers", &services.kafka)
+        .set("compression.type", "gzip")
+        .set("message.max.bytes", (32 << 20).to_string())
+        .create()?;
+    let moved = json!({"body": {"type": "moveTask", "task": "t", "column": "done"}}).to_string();
+    for payload in [&large[..], moved.as_bytes()] {
+        let record = FutureRecord::to(TOPIC).key("board:1").payload(payload);
+        let sent = producer.send(record, std::time::Duration::from_secs(20)).await;
+        sent.map_err(|(error, _)| error)?;
+    }
+    assert_eq!(ada.change("board:1").await?["data"]["to"], "done");
+    let listed = String::from_utf8(services.run(&["dlq", "list"]).await?.stdout)?;
+    let id = listed.split_whitespace().next().context("an id")?.to_owned();
+    let refused = services.run(&["dlq", "retry", &id]).await?;
+    let said = String::from_utf8_lossy(&refused.stderr).into_owned();
+    assert!(!refused.status.success() && said.contains("beginning"), "{said}");
+    services.verify().await
+}
+
+#[tokio::test]
 async fn a_registry_that_does_not_fit_is_named() -> anyhow::Result<()> {
     let _alone = ALONE.lock().await;
     let mut services = Services::start().await?;

@@ -2,10 +2,11 @@
 
 use schemas::{
     ItemId, UserName,
-    room::{RoomChange, RoomFields},
+    room::{LinkHealth, RoomChange, RoomFields},
 };
 
 use super::{
+    links::Link,
     state::{Marked, Reading, Room},
     timeline::{Message, Said},
 };
@@ -93,6 +94,24 @@ impl Room {
             }
             RoomChange::SlowModeSet { seconds } => self.slow.set(*seconds),
             RoomChange::WordFilterSet { words } => self.word_filter.clone_from(words),
+            RoomChange::LinkAdded { link, platform, workspace, channel, direction } => {
+                self.links.push(Link {
+                    id: link.clone(),
+                    platform: *platform,
+                    workspace: workspace.clone(),
+                    channel: channel.clone(),
+                    direction: *direction,
+                    health: LinkHealth::Unknown,
+                    reason: None,
+                });
+            }
+            RoomChange::LinkRemoved { link } => self.links.retain(|known| known.id != *link),
+            RoomChange::LinkHealthChanged { link, health, reason } => {
+                if let Some(known) = self.links.iter_mut().find(|known| known.id == *link) {
+                    known.health = *health;
+                    known.reason.clone_from(reason);
+                }
+            }
         }
     }
 

@@ -121,6 +121,20 @@ impl Room {
             RoomCommand::SetSlowMode { seconds } => self.decide_slow_mode(*seconds, context),
             RoomCommand::SetWordFilter { words } => self.decide_word_filter(words, context),
             RoomCommand::EndMutes {} => self.decide_end_mutes(context),
+            RoomCommand::RelayReact { message, emoji, user } => {
+                self.decide_relay_react(message, emoji, user, context)
+            }
+            RoomCommand::RelayUnreact { message, emoji, user } => {
+                self.decide_relay_unreact(message, emoji, user, context)
+            }
+            RoomCommand::Link { platform, workspace, channel, direction } => {
+                let place = (*platform, workspace.as_str(), channel.as_str());
+                self.decide_link(place, direction.unwrap_or_default(), context)
+            }
+            RoomCommand::Unlink { link } => self.decide_unlink(link, context),
+            RoomCommand::SetLinkHealth { link, health, reason } => {
+                self.decide_link_health(link, *health, reason.as_ref(), context)
+            }
         }
     }
 

@@ -1,7 +1,7 @@
 //! Decisions about messages: posting, editing, deleting, reactions, pins, read positions.
 
 use schemas::{
-    Code, ItemId, Principal, Rejection, UserName,
+    Code, ItemId, Rejection, UserName,
     board::Attachment,
     content::Node,
     role::Role,
@@ -10,19 +10,22 @@ use schemas::{
 
 use super::{
     decide::{Decision, nothing, one},
+    links::require_bridge,
     state::{Room, rank},
     text::{self, Words},
     timeline::Known,
 };
 use crate::domain::{
     Context,
-    access::{conflict, forbidden, not_found},
+    access::{check_text, conflict, forbidden, not_found},
 };
 
 /// Different emoji of a message.
 pub(super) const EMOJI_MOST: usize = 50;
 /// Characters of an emoji.
 const EMOJI_LENGTH_MOST: usize = 64;
+/// Characters of how a platform's user is shown.
+const USER_MOST: usize = 200;
 /// Users who reacted with the same emoji.
 const REACTORS_MOST: usize = 1_000;
 /// Pins of a room.
@@ -73,12 +76,33 @@ impl Room {
 
     /// What came from a platform is said by its bridge, whose word on where it came from is taken.
     pub(super) fn decide_relay(&self, new: &NewMessage<'_>, context: &Context<'_>) -> Decision {
-        match context.actor.principal {
-            Principal::Bridge(_) => self.decide_post(new, context),
-            Principal::User(_) | Principal::Partner(_) | Principal::System => {
-                Err(forbidden("a bridge"))
-            }
-        }
+        require_bridge(context)?;
+        self.decide_post(new, context)
+    }
+
+    /// A bridge reacts for somebody on its platform.
+    pub(super) fn decide_relay_react(
+        &self,
+        message: &ItemId,
+        emoji: &str,
+        user: &str,
+        context: &Context<'_>,
+    ) -> Decision {
+        require_bridge(context)?;
+        check_text("user", user, USER_MOST)?;
+        self.decide_reaction(message, emoji, user.to_owned(), context)
+    }
+
+    /// A bridge takes back the reaction of somebody on its platform.
+    pub(super) fn decide_relay_unreact(
+        &self,
+        message: &ItemId,
+        emoji: &str,
+        user: &str,
+        context: &Context<'_>,
+    ) -> Decision {
+        require_bridge(context)?;
+        self.decide_no_reaction(message, emoji, user.to_owned(), context)
     }
 
     /// Only the author may edit, whatever others may do.
@@ -129,18 +153,27 @@ impl Room {
         Ok(changes)
     }
 
-    /// Of a message that is not kept whole the reactions are not known: a repeat is a change.
     pub(super) fn decide_react(
         &self,
         message: &ItemId,
         emoji: &str,
         context: &Context<'_>,
     ) -> Decision {
+        self.decide_reaction(message, emoji, reactor(context), context)
+    }
+
+    /// Of a message that is not kept whole the reactions are not known: a repeat is a change.
+    fn decide_reaction(
+        &self,
+        message: &ItemId,
+        emoji: &str,
+        user: String,
+        context: &Context<'_>,
+    ) -> Decision {
         self.require_voice(context)?;
         check_emoji(emoji)?;
         let known = self.known(message)?;
         check_not_deleted(message, known)?;
-        let user = reactor(context);
         if let Known::Whole(whole) = known {
             match whole.reactions.get(emoji) {
                 Some(users) if users.contains(&user) => return nothing(),
@@ -165,10 +198,19 @@ impl Room {
         emoji: &str,
         context: &Context<'_>,
     ) -> Decision {
+        self.decide_no_reaction(message, emoji, reactor(context), context)
+    }
+
+    fn decide_no_reaction(
+        &self,
+        message: &ItemId,
+        emoji: &str,
+        user: String,
+        context: &Context<'_>,
+    ) -> Decision {
         self.require_voice(context)?;
         check_emoji(emoji)?;
         let known = self.known(message)?;
-        let user = reactor(context);
         let gone = match known {
             Known::Whole(whole) => {
                 whole.reactions.get(emoji).is_none_or(|users| !users.contains(&user))

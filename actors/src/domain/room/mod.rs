@@ -10,6 +10,7 @@
 
 mod apply;
 mod decide;
+mod links;
 mod members;
 mod messages;
 mod slow;
@@ -23,4 +24,5 @@ mod properties;
 #[cfg(test)]
 mod tests;
 
+pub use links::Link;
 pub use state::Room;

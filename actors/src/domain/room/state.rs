@@ -9,7 +9,7 @@ use schemas::{
 };
 use serde::{Deserialize, Serialize};
 
-use super::{slow::SlowMode, timeline::Timeline};
+use super::{links::Link, slow::SlowMode, timeline::Timeline};
 use crate::domain::{
     Meta,
     access::{Access, Actor},
@@ -37,6 +37,9 @@ pub struct Room {
     pub(super) slow: SlowMode,
     /// Lower-case words that no message may contain.
     pub(super) word_filter: Vec<String>,
+    /// In the order of binding. Snapshots of the first release have none.
+    #[serde(default)]
+    pub(super) links: Vec<Link>,
 }
 
 /// How far somebody has read.
@@ -83,6 +86,7 @@ impl Room {
             banned: BTreeSet::new(),
             slow: SlowMode::default(),
             word_filter: Vec::new(),
+            links: Vec::new(),
         };
         if let Some(user) = meta.by.user() {
             room.readings.insert(user.clone(), Reading { from: 0, marked: None });

@@ -202,6 +202,7 @@ fn plain_text(content: &[Node]) -> String {
             | NodeType::List
             | NodeType::ListItem
             | NodeType::CodeBlock
+            | NodeType::Card
             | NodeType::LineBreak => plain.push('\n'),
             NodeType::Mention | NodeType::BroadcastMention => plain.push('@'),
             NodeType::ChannelMention => plain.push('#'),

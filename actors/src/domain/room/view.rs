@@ -98,7 +98,7 @@ impl Room {
             ("banned", json!(self.banned)),
             ("slowMode", json!(self.slow.seconds())),
             ("wordFilter", json!(self.word_filter)),
-            ("links", json!([])),
+            ("links", json!(self.links)),
         ];
         fields.into_iter().map(|(name, value)| (name.to_owned(), value)).collect()
     }
