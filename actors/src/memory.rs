@@ -80,7 +80,7 @@ impl Log for MemoryLog {
     fn partitions(&self, topic: &Topic) -> i32 {
         match topic {
             Topic::Commands(_) | Topic::Outcomes(_) => self.shared.partitions,
-            Topic::Partner(_) | Topic::Changes | Topic::Dlq => 1,
+            Topic::Inbound | Topic::Partner(_) | Topic::Changes | Topic::Dlq => 1,
         }
     }
 
@@ -182,11 +182,16 @@ impl ClaimEverything {
             Group::Owners => (Kind::ALL.map(Topic::Commands).to_vec(), partitions),
             Group::Projectors => (Kind::ALL.map(Topic::Outcomes).to_vec(), partitions),
             Group::Forwarders => (partners.iter().cloned().map(Topic::Partner).collect(), 1),
+            Group::Bridges => (vec![Topic::Outcomes(Kind::Room)], partitions),
         };
         let of = |topic: Topic| {
             (0..partitions).map(move |partition| TopicPartition::new(topic.clone(), partition))
         };
-        Self { all: Some(topics.into_iter().flat_map(of).collect()) }
+        let mut all: Vec<_> = topics.into_iter().flat_map(of).collect();
+        if group == Group::Bridges {
+            all.push(TopicPartition::new(Topic::Inbound, 0));
+        }
+        Self { all: Some(all) }
     }
 }
 

@@ -21,6 +21,8 @@ pub enum Topic {
     Outcomes(Kind),
     /// `partner.<name>`.
     Partner(UserName),
+    /// `bridge.inbound`: what chat platforms sent, as received.
+    Inbound,
     /// `changes`: what partners read.
     Changes,
     /// `dlq`: what could not be understood, with the reason in its headers.
@@ -33,6 +35,7 @@ impl fmt::Display for Topic {
             Self::Commands(kind) => write!(f, "{kind}.commands"),
             Self::Outcomes(kind) => write!(f, "{kind}.outcomes"),
             Self::Partner(name) => write!(f, "partner.{name}"),
+            Self::Inbound => f.write_str("bridge.inbound"),
             Self::Changes => f.write_str("changes"),
             Self::Dlq => f.write_str("dlq"),
         }
@@ -45,6 +48,7 @@ impl std::str::FromStr for Topic {
     fn from_str(text: &str) -> Result<Self, String> {
         let unknown = || format!("{text:?} is no topic");
         match text {
+            "bridge.inbound" => return Ok(Self::Inbound),
             "changes" => return Ok(Self::Changes),
             "dlq" => return Ok(Self::Dlq),
             _other => {}
@@ -200,6 +204,8 @@ pub enum Group {
     Projectors,
     /// Who moves partners' records: partitions of `partner.<name>`.
     Forwarders,
+    /// Who talks to chat platforms: partitions of `bridge.inbound` and `room.outcomes`.
+    Bridges,
 }
 
 /// What a group tells this node.
@@ -456,6 +462,34 @@ pub trait Store: Send + Sync + 'static {
 
     /// Checkpoint and timers of one partition.
     async fn partition(&self, kind: Kind, partition: i32) -> Result<PartitionState, StoreError>;
+}
+
+/// What a value of [`Mappings`] must be for a write to happen.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// Its name.
+    pub key: String,
+    /// What it must be; `None` is that there is none.
+    pub value: Option<Bytes>,
+}
+
+/// Small values by name, for what has its own life beside the entities: which message of a platform
+/// is which of a room, and how far a link is.
+#[async_trait]
+pub trait Mappings: Send + Sync + 'static {
+    /// The value of this name.
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError>;
+
+    /// Every value whose name begins so, by name.
+    async fn list(&self, prefix: &str) -> Result<Vec<(String, Bytes)>, StoreError>;
+
+    /// Sets values, or takes them away, all or none; says whether what was expected held, and does
+    /// nothing if it did not.
+    async fn write(
+        &self,
+        changes: Vec<(String, Option<Bytes>)>,
+        expected: Option<Expected>,
+    ) -> Result<bool, StoreError>;
 }
 
 /// Something live about an entity, not kept.

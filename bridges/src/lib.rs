@@ -3,11 +3,14 @@
 //! format is tested where it is kept.
 
 pub mod card;
+pub mod codec;
 pub mod discord;
 mod emoji;
 pub mod message;
+pub mod runtime;
 pub mod slack;
 pub mod split;
+pub mod teams;
 pub mod telegram;
 #[cfg(test)]
 mod testing;

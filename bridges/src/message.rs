@@ -3,9 +3,11 @@
 use std::collections::HashMap;
 
 use schemas::content::{Node, NodeType};
+use serde::Serialize;
 
 /// A conversation on a platform.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Place {
     /// The organisation: a Slack team, a Discord guild, a Teams tenant; empty on Telegram.
     pub workspace: String,
@@ -16,7 +18,8 @@ pub struct Place {
 }
 
 /// Who did something on a platform.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Author {
     /// The platform's id of the user or bot.
     pub id: String,
@@ -27,7 +30,8 @@ pub struct Author {
 }
 
 /// A file that came with a message.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct File {
     /// By which the platform hands it out.
     pub id: String,
@@ -42,7 +46,8 @@ pub struct File {
 }
 
 /// A message as a platform has it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
 pub struct Message {
     /// The platform's id of it, unique in its channel.
     pub id: String,
@@ -59,7 +64,8 @@ pub struct Message {
 }
 
 /// What happened on a platform.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Inbound {
     /// Somebody said something.
     Posted(Message),

@@ -5,6 +5,8 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use actors::runtime::{forwarder::Partner, guards::Guards};
 use schemas::role::TenantRole;
 
+pub use crate::http::bridges::{WebhookAnswer, Webhooks};
+
 /// How strict the program is about its own configuration, and what it offers to newcomers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -90,8 +92,10 @@ impl Default for Limits {
 }
 
 /// Everything a gateway can be told.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct GatewayConfig {
+    /// Who takes the requests of chat platforms, if anybody does.
+    pub webhooks: Option<Webhooks>,
     /// Where to listen.
     pub listen: SocketAddr,
     /// HTTPS and WSS instead of HTTP and WS.

@@ -10,13 +10,14 @@ use std::{
 };
 
 use crate::{
+    bridge_tools,
     clock::SystemClock,
     config::{NodeRole, Overrides, Settings},
     dlq::{self, DeadLetter, Resolution},
     inspect::{self, Until},
     kafka::{self, KafkaLog},
     postgres::PostgresStore,
-    serve::{self, Server},
+    serve::{self, Opened, Server},
     sqlite::{DataFolder, SqliteLog, SqliteStore},
     telemetry, verify,
 };
@@ -55,6 +56,8 @@ enum Command {
     /// Look at records that could not be understood; retry or drop them. The embedded log must not
     /// be served meanwhile to retry or drop.
     Dlq(Dlq),
+    /// Read what chat platforms send, and write what they are sent.
+    Bridges(bridge_tools::Bridges),
     /// Print the documents that describe the interfaces.
     Schema {
         /// Which.
@@ -287,6 +290,7 @@ fn run(arguments: Arguments, guards: Arc<Guards>) -> anyhow::Result<ExitCode> {
         }
         Command::Topics(arguments) => block_on(topics(arguments)),
         Command::Dlq(Dlq { action }) => block_on(dead_letters(action)),
+        Command::Bridges(arguments) => print_lines(&bridge_tools::run(&arguments)?),
         Command::Schema { document } => print_document(document),
     }
 }
@@ -308,7 +312,7 @@ async fn dead_letters(action: DlqAction) -> anyhow::Result<ExitCode> {
 
 async fn resolve(place: &Place, ids: &[i64], how: Resolution) -> anyhow::Result<ExitCode> {
     let settings = settings(place, Overrides::default())?;
-    let (ports, kept) = serve::open(&settings, &Arc::default()).await?;
+    let Opened { ports, kept, .. } = serve::open(&settings, &Arc::default()).await?;
     for id in ids {
         dlq::resolve(&*ports.log, *id, how).await?;
     }

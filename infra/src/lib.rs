@@ -1,5 +1,6 @@
 //! Adapters behind the ports, configuration, and what the program `switchyard` does.
 
+mod bridge_tools;
 pub mod cli;
 pub mod clock;
 pub mod config;

@@ -2,16 +2,21 @@
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
+use actix_web::http::header::HeaderValue;
 use actors::{
     memory::MemorySignals,
-    ports::{LogError, Signals, Store},
+    ports::{LogError, Mappings, Signals, Store},
     runtime::{
         guards::Guards,
         node::{Node, Role},
         partition::{OwnerSettings, Ports},
     },
 };
-use gateway::{Gateway, SignalsProbe, StartError};
+use bridges::runtime::{Answer, Bridges, Request};
+use gateway::{
+    Gateway, SignalsProbe, StartError,
+    config::{WebhookAnswer, Webhooks},
+};
 
 use crate::{
     clock::SystemClock,
@@ -84,18 +89,30 @@ pub struct Server {
     kept: Kept,
 }
 
+/// Log and store, opened for writing.
+pub struct Opened {
+    /// What the runtime needs.
+    pub ports: Ports,
+    /// Values by name.
+    pub mappings: Arc<dyn Mappings>,
+    /// What must be tidied up at the end.
+    pub kept: Kept,
+}
+
 /// Opens log and store, for writing by the rules of `guards`.
 ///
 /// # Errors
 /// If one of them cannot be used.
-pub async fn open(settings: &Settings, guards: &Arc<Guards>) -> Result<(Ports, Kept), ServeError> {
+pub async fn open(settings: &Settings, guards: &Arc<Guards>) -> Result<Opened, ServeError> {
     let clock = Arc::new(SystemClock);
     if let (Some(kafka), Some(postgres)) = (settings.kafka(), settings.postgres()) {
         let partitions = kafka.partitions;
         let log = KafkaLog::open(kafka).await?;
         let store = PostgresStore::open(&postgres, partitions, guards.clone()).await?;
-        let store = cached(settings, Arc::new(store))?;
-        return Ok((Ports { log: Arc::new(log), store, clock }, Kept::Shared));
+        let mappings = Arc::new(store);
+        let store = cached(settings, mappings.clone())?;
+        let ports = Ports { log: Arc::new(log), store, clock };
+        return Ok(Opened { ports, mappings, kept: Kept::Shared });
     }
     let folder = Arc::new(DataFolder::open(&settings.data)?);
     let log_settings = LogSettings {
@@ -107,7 +124,7 @@ pub async fn open(settings: &Settings, guards: &Arc<Guards>) -> Result<(Ports, K
     let log = Arc::new(SqliteLog::open(folder.clone(), log_settings).await?);
     let store = Arc::new(SqliteStore::open(folder).await?);
     let ports = Ports { log: log.clone(), store: store.clone(), clock };
-    Ok((ports, Kept::Embedded { log, store }))
+    Ok(Opened { ports, mappings: store.clone(), kept: Kept::Embedded { log, store } })
 }
 
 /// The store with a cache before it, where there is one.
@@ -134,6 +151,26 @@ async fn signals(settings: &Settings) -> Result<(Arc<dyn Signals>, SignalsProbe)
     Ok((signals, Arc::new(move || probed.is_connected())))
 }
 
+/// The way of the platforms' requests to the bridges.
+fn webhooks(bridges: Arc<Bridges>) -> Webhooks {
+    Arc::new(move |platform, headers, body| {
+        let bridges = bridges.clone();
+        Box::pin(async move {
+            let Ok(platform) = platform.parse() else { return WebhookAnswer::Unknown };
+            let text = |value: &HeaderValue| value.to_str().unwrap_or_default().to_owned();
+            let headers =
+                headers.iter().map(|(name, value)| (name.to_string(), text(value))).collect();
+            match bridges.receive(&Request { platform, headers, body }).await {
+                Answer::Taken(answer) => WebhookAnswer::Taken(answer),
+                Answer::Refused(reason) => WebhookAnswer::Refused(reason),
+                Answer::Malformed(reason) => WebhookAnswer::Malformed(reason),
+                Answer::Unknown => WebhookAnswer::Unknown,
+                Answer::Unavailable(reason) => WebhookAnswer::Unavailable(reason),
+            }
+        })
+    })
+}
+
 impl Server {
     /// Opens log and store and starts everything, keeping the rules of `guards`. Must be called within an actix system.
     ///
@@ -141,8 +178,17 @@ impl Server {
     /// If the configuration does not hold, a service cannot be used, or the address is taken.
     pub async fn start(settings: &Settings, guards: Arc<Guards>) -> Result<Self, ServeError> {
         let mut config = settings.gateway()?;
-        let (ports, kept) = open(settings, &guards).await?;
+        let Opened { ports, mappings, kept } = open(settings, &guards).await?;
         config.guards = guards.clone();
+        let mut workers = Vec::new();
+        if !settings.bridges.platforms().is_empty() {
+            let platforms = settings.bridges.clone();
+            let bridges = Bridges::new(ports.clone(), mappings, platforms, guards.clone());
+            if settings.roles.contains(&NodeRole::Bridges) {
+                workers.push(bridges.worker());
+            }
+            config.webhooks = Some(webhooks(bridges));
+        }
         let (signals, probe) = signals(settings).await?;
         let partners = config.partners.iter().map(|partner| partner.partner.clone()).collect();
         let owners = OwnerSettings {
@@ -152,7 +198,7 @@ impl Server {
             guards,
         };
         let role = |role: &NodeRole| match role {
-            NodeRole::Gateway => None,
+            NodeRole::Gateway | NodeRole::Bridges => None,
             NodeRole::Actors => Some(Role::Actors),
             NodeRole::Projector => Some(Role::Projector),
         };
@@ -162,7 +208,7 @@ impl Server {
         }
         config.serves_clients = settings.roles.contains(&NodeRole::Gateway);
         let threads = settings.actors.threads;
-        let node = Node::start(ports.clone(), owners, partners, threads, roles).await?;
+        let node = Node::start(ports.clone(), owners, partners, threads, roles, workers).await?;
         let node = Arc::new(node);
         let gateway = Gateway::start(config, ports, signals, probe, Some(node.clone()))?;
         Ok(Self { gateway, node, kept })

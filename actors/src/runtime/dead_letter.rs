@@ -11,13 +11,13 @@ pub const WHOLE_LENGTH: &str = "length";
 const KEPT_MOST: usize = 4 << 20;
 
 /// Where dead letters go.
-pub(super) fn place() -> TopicPartition {
+pub fn place() -> TopicPartition {
     TopicPartition::new(Topic::Dlq, 0)
 }
 
 /// The letter for a record that stood in `from` at `offset`: its bytes as received, of a very large
 /// one the beginning.
-pub(super) fn letter(
+pub fn letter(
     from: &TopicPartition,
     offset: Offset,
     (key, value): (Bytes, Bytes),

@@ -41,6 +41,18 @@ pub enum Role {
     Publisher(ChangesFormat),
 }
 
+/// Work for partitions that somebody else brings, such as the bridges'.
+#[derive(Clone)]
+pub struct Worker {
+    /// With whom its partitions are shared.
+    pub group: Group,
+    /// What is done for one of them until it is dropped.
+    pub make: Arc<Make>,
+}
+
+/// Makes the task that works for a partition.
+pub type Make = dyn Fn(&TopicPartition) -> BoxFuture<'static, ()> + Send + Sync;
+
 type Owners = HashMap<TopicPartition, Addr<PartitionActor>>;
 
 /// A running node. Dropping it does not stop it; [`Node::shut_down`] does.
@@ -66,6 +78,7 @@ impl Node {
         partners: Vec<Partner>,
         arbiters: usize,
         roles: Vec<Role>,
+        workers: Vec<Worker>,
     ) -> Result<Self, LogError> {
         let arbiters: Vec<_> = (0..arbiters.max(1)).map(|_| Arbiter::new()).collect();
         let (owners, owned) = watch::channel(Owners::new());
@@ -104,7 +117,7 @@ impl Node {
                 Role::Publisher(format) => Some(*format),
                 Role::Actors | Role::Projector => None,
             });
-            let store = ports.store.clone();
+            let (ports, store) = (ports.clone(), ports.store.clone());
             let projecting = move |place: &TopicPartition| -> BoxFuture<'static, ()> {
                 let Topic::Outcomes(kind) = place.topic else { return idle() };
                 let partition = place.partition;
@@ -115,7 +128,13 @@ impl Node {
                     tokio::join!(project, publish);
                 })
             };
-            members.push(tokio::spawn(follow(claims, Tasks::new(store, projecting), stopped)));
+            let tasks = Tasks::new(store, projecting);
+            members.push(tokio::spawn(follow(claims, tasks, stopped.clone())));
+        }
+        for Worker { group, make } in workers {
+            let claims = ports.log.claims(group).await?;
+            let tasks = Tasks::new(ports.store.clone(), move |place: &TopicPartition| make(place));
+            members.push(tokio::spawn(follow(claims, tasks, stopped.clone())));
         }
         let members = Mutex::new(members);
         Ok(Self { roles, owners: owned, stop, joined, members, arbiters })
@@ -319,9 +338,11 @@ where
         let ask = |of: TopicPartition| async move {
             let (kind, place) = match &of.topic {
                 Topic::Outcomes(kind) => (*kind, of.partition),
-                Topic::Commands(_) | Topic::Partner(_) | Topic::Changes | Topic::Dlq => {
-                    number_of(Doing::Forwarding, &of)
-                }
+                Topic::Commands(_)
+                | Topic::Partner(_)
+                | Topic::Inbound
+                | Topic::Changes
+                | Topic::Dlq => number_of(Doing::Forwarding, &of),
             };
             let state = self.store.partition(kind, place).await.ok()?;
             Some((of, state.checkpoint.offset))

@@ -60,6 +60,7 @@ struct Member {
 
 #[derive(Debug, Default, Deserialize)]
 struct Posted {
+    #[serde(default)]
     id: String,
     channel_id: Option<String>,
     guild_id: Option<String>,
@@ -257,7 +258,8 @@ pub fn parse(payload: &[u8], names: &dyn Names) -> Result<Parsed, ParseError> {
     let object: serde_json::Map<String, Value> = serde_json::from_slice(payload)?;
     let has = |key: &str| object.contains_key(key);
     let (is_dispatch, is_interaction) = (has("op"), has("application_id") && has("token"));
-    let (is_ping, is_message) = (is_interaction && object["type"] == 1, has("channel_id"));
+    let says = ["content", "embeds", "components", "attachments", "poll", "message_snapshots"];
+    let (is_ping, is_message) = (is_interaction && object["type"] == 1, says.into_iter().any(has));
     let value = Value::Object(object);
     let event = |id, inbound| Parsed::Event { id, inbound };
     if is_dispatch {
@@ -372,7 +374,9 @@ impl Posted {
 
 /// Message types are numbers (docs.discord.com/developers/resources/message#message-object-message-types).
 fn of_message(posted: Posted, names: &dyn Names) -> Option<Vec<Inbound>> {
-    let here = |posted: &Posted| Some(place(posted.guild_id.clone(), posted.channel_id.clone()?));
+    let here = |posted: &Posted| {
+        Some(place(posted.guild_id.clone(), posted.channel_id.clone().unwrap_or_default()))
+    };
     let author = posted.author();
     Some(vec![match posted.kind {
         // Default, reply, the answer to a command, the message that opens a thread.
@@ -430,7 +434,7 @@ fn said(posted: Posted, names: &dyn Names) -> Option<Message> {
     }
     Some(Message {
         id: posted.id,
-        place: place(posted.guild_id, posted.channel_id?),
+        place: place(posted.guild_id, posted.channel_id.unwrap_or_default()),
         author,
         content,
         reply_to,

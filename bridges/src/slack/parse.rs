@@ -4,7 +4,10 @@ use schemas::content::{Node, NodeType};
 use serde::Deserialize;
 use serde_json::Value;
 
-use super::{mrkdwn::from_mrkdwn, rich_text::from_blocks};
+use super::{
+    mrkdwn::from_mrkdwn,
+    rich_text::{from_blocks, is_known},
+};
 use crate::{
     Author, Inbound, Names, Place,
     card::{self, Card, Field},
@@ -19,7 +22,7 @@ pub enum Parsed {
     /// An event.
     Event {
         /// By which it is known when it comes again.
-        id: String,
+        id: Option<String>,
         /// What happened.
         inbound: Vec<Inbound>,
     },
@@ -34,20 +37,22 @@ pub struct ParseError(#[from] serde_json::Error);
 
 #[derive(Debug, Deserialize)]
 #[serde(tag = "type", rename_all = "snake_case")]
-enum Payload {
-    UrlVerification { challenge: String },
-    EventCallback { team_id: Option<String>, event_id: String, event: Value },
-    AppRateLimited {},
-}
-
-#[derive(Debug, Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
 enum Event {
     Message(Box<Posted>),
     ReactionAdded(Reacted),
     ReactionRemoved(Reacted),
     PinAdded(Pinned),
     PinRemoved(Pinned),
+    ChannelRename {
+        channel: Renamed,
+    },
+    ChannelDeleted {
+        channel: String,
+    },
+    ChannelArchive {
+        channel: String,
+    },
+    AppMention,
     #[serde(other)]
     Other,
 }
@@ -55,7 +60,8 @@ enum Event {
 #[derive(Debug, Deserialize)]
 struct Posted {
     subtype: Option<String>,
-    channel: Option<String>,
+    #[serde(default)]
+    channel: Channel,
     user: Option<String>,
     username: Option<String>,
     bot_id: Option<String>,
@@ -73,6 +79,28 @@ struct Posted {
     deleted_ts: Option<String>,
     topic: Option<String>,
     name: Option<String>,
+}
+
+/// The id of a channel, or the channel itself.
+#[derive(Debug, Clone, Deserialize)]
+#[serde(untagged)]
+enum Channel {
+    Id(String),
+    Whole { id: String },
+}
+
+impl Default for Channel {
+    fn default() -> Self {
+        Self::Id(String::new())
+    }
+}
+
+impl Channel {
+    fn id(&self) -> &str {
+        match self {
+            Self::Id(id) | Self::Whole { id } => id,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -120,6 +148,19 @@ struct Reacted {
 }
 
 #[derive(Debug, Deserialize)]
+struct Renamed {
+    id: String,
+    name: String,
+}
+
+impl Renamed {
+    fn titled(self, team: String) -> Option<Inbound> {
+        let place = Place { workspace: team, channel: self.id, thread: None };
+        Some(Inbound::Titled { place, title: self.name })
+    }
+}
+
+#[derive(Debug, Deserialize)]
 struct Pinned {
     user: String,
     item: Item,
@@ -137,29 +178,86 @@ struct Stamped {
     ts: String,
 }
 
-/// Reads a payload.
+/// Reads a payload: of the Events API, of Socket Mode, a slash command, or an event or message by
+/// itself.
 ///
 /// # Errors
-/// If it is none. An event of a kind that means nothing for a room is [`Inbound::Unsupported`].
+/// If it is no JSON object. What means nothing for a room is [`Inbound::Unsupported`].
 pub fn parse(payload: &[u8], names: &dyn Names) -> Result<Parsed, ParseError> {
-    let (team, id, event) = match serde_json::from_slice(payload)? {
-        Payload::UrlVerification { challenge } => return Ok(Parsed::Challenge(challenge)),
-        Payload::AppRateLimited {} => return Ok(Parsed::RateLimited),
-        Payload::EventCallback { team_id, event_id, event } => {
-            (team_id.unwrap_or_default(), event_id, event)
+    let object: serde_json::Map<String, Value> = serde_json::from_slice(payload)?;
+    let mut payload = Value::Object(object);
+    // An envelope of Socket Mode holds what would come over HTTP.
+    if payload["envelope_id"].is_string() && payload["payload"].is_object() {
+        payload = payload["payload"].take();
+    }
+    let text = |key: &str| payload[key].as_str().map(str::to_owned);
+    let kind = text("type").unwrap_or_default();
+    let team = text("team_id").or_else(|| text("team")).unwrap_or_default();
+    let (id, event) = match kind.as_str() {
+        "url_verification" => {
+            return Ok(Parsed::Challenge(text("challenge").unwrap_or_default()));
         }
+        "app_rate_limited" => return Ok(Parsed::RateLimited),
+        "event_callback" => (text("event_id"), payload["event"].take()),
+        _by_itself => (None, payload),
     };
-    let kind = event["type"].as_str().unwrap_or("without a type").to_owned();
-    let unsupported = || Inbound::Unsupported(format!("event {kind}"));
-    let inbound = match Event::deserialize(&event) {
-        Ok(Event::Message(posted)) => of_message(*posted, &team, names),
-        Ok(Event::ReactionAdded(reacted)) => reaction(reacted, team, Change::Added),
-        Ok(Event::ReactionRemoved(reacted)) => reaction(reacted, team, Change::Removed),
-        Ok(Event::PinAdded(pinned)) => pin(pinned, team, Change::Added),
-        Ok(Event::PinRemoved(pinned)) => pin(pinned, team, Change::Removed),
-        Ok(Event::Other) | Err(_) => None,
+    let asked = asked(&event, &team);
+    Ok(Parsed::Event { id, inbound: vec![asked.unwrap_or_else(|| of_event(&event, team, names))] })
+}
+
+fn of_event(event: &Value, team: String, names: &dyn Names) -> Inbound {
+    // A message as the Web API gives or takes it has no type.
+    let says_something = ["ts", "blocks", "attachments"].iter().any(|key| !event[key].is_null());
+    let is_message = event["type"].is_null() && says_something;
+    let kind =
+        event["type"].as_str().unwrap_or(if is_message { "message" } else { "without a type" });
+    let read = match (is_message, Event::deserialize(event)) {
+        (true, _) => match Posted::deserialize(event) {
+            Ok(posted) => of_message(posted, &team, names),
+            Err(error) => return unreadable(kind, &error),
+        },
+        (false, Ok(Event::Message(posted))) => of_message(*posted, &team, names),
+        (false, Ok(Event::ReactionAdded(reacted))) => reaction(reacted, team, Change::Added),
+        (false, Ok(Event::ReactionRemoved(reacted))) => reaction(reacted, team, Change::Removed),
+        (false, Ok(Event::PinAdded(pinned))) => pin(pinned, team, Change::Added),
+        (false, Ok(Event::PinRemoved(pinned))) => pin(pinned, team, Change::Removed),
+        (false, Ok(Event::ChannelRename { channel })) => channel.titled(team),
+        (false, Ok(Event::ChannelDeleted { channel } | Event::ChannelArchive { channel })) => {
+            Some(Inbound::Gone { place: Place { workspace: team, channel, thread: None } })
+        }
+        (false, Ok(Event::Other)) if is_known(event) => {
+            // A block by itself is what a message with nothing else says.
+            let alone = serde_json::json!({"blocks": [event]});
+            Posted::deserialize(alone).ok().and_then(|posted| of_message(posted, &team, names))
+        }
+        (false, Ok(Event::AppMention)) => {
+            let what = "event app_mention, which comes as a message too";
+            return Inbound::Unsupported(what.to_owned());
+        }
+        (false, Ok(Event::Other)) => None,
+        (false, Err(error)) if !event["type"].is_null() => return unreadable(kind, &error),
+        (false, Err(_)) => None,
     };
-    Ok(Parsed::Event { id, inbound: vec![inbound.unwrap_or_else(unsupported)] })
+    let subtype =
+        event["subtype"].as_str().map(|subtype| format!(" {subtype}")).unwrap_or_default();
+    read.unwrap_or_else(|| Inbound::Unsupported(format!("event {kind}{subtype}")))
+}
+
+fn unreadable(kind: &str, error: &serde_json::Error) -> Inbound {
+    Inbound::Unsupported(format!("event {kind} that cannot be read: {error}"))
+}
+
+/// A slash command (docs.slack.dev/interactivity/implementing-slash-commands). It says nothing about
+/// who may administer the channel.
+fn asked(payload: &Value, team: &str) -> Option<Inbound> {
+    let text = |key: &str| payload[key].as_str();
+    let (command, user) = (text("command")?, text("user_id")?);
+    let place =
+        Place { workspace: team.to_owned(), channel: text("channel_id")?.to_owned(), thread: None };
+    let name = text("user_name").unwrap_or(user).to_owned();
+    let author = Author { id: user.to_owned(), name, is_bot: false };
+    let said = format!("{} {}", command.trim_start_matches('/'), text("text").unwrap_or_default());
+    Some(Inbound::Asked { place, author, text: said.trim().to_owned(), is_admin: false })
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -173,10 +271,10 @@ fn person(id: String) -> Author {
 }
 
 impl Posted {
-    fn place(&self, team: &str) -> Option<Place> {
+    fn place(&self, team: &str) -> Place {
         // The message that opens a thread names itself.
         let thread = self.thread_ts.clone().filter(|thread| Some(thread) != self.ts.as_ref());
-        Some(Place { workspace: team.to_owned(), channel: self.channel.clone()?, thread })
+        Place { workspace: team.to_owned(), channel: self.channel.id().to_owned(), thread }
     }
 
     fn author(&self) -> Author {
@@ -196,15 +294,15 @@ impl Posted {
         content
     }
 
-    fn said(self, team: &str, names: &dyn Names) -> Option<Message> {
-        Some(Message {
-            id: self.ts.clone()?,
-            place: self.place(team)?,
+    fn said(self, team: &str, names: &dyn Names) -> Message {
+        Message {
+            id: self.ts.clone().unwrap_or_default(),
+            place: self.place(team),
             author: self.author(),
             content: self.content(names),
             reply_to: None,
             files: self.files.into_iter().map(File::from).collect(),
-        })
+        }
     }
 }
 
@@ -251,30 +349,30 @@ impl From<SlackFile> for File {
 fn of_message(mut posted: Posted, team: &str, names: &dyn Names) -> Option<Inbound> {
     match posted.subtype.as_deref() {
         None | Some("bot_message" | "me_message" | "file_share" | "thread_broadcast") => {
-            posted.said(team, names).map(Inbound::Posted)
+            Some(Inbound::Posted(posted.said(team, names)))
         }
         Some("message_changed") => {
             let mut changed = *posted.message?;
             changed.channel = posted.channel;
-            changed.said(team, names).map(Inbound::Edited)
+            Some(Inbound::Edited(changed.said(team, names)))
         }
         Some("message_deleted") => {
             let message = posted.deleted_ts.take()?;
-            Some(Inbound::Deleted { place: posted.place(team)?, message })
+            Some(Inbound::Deleted { place: posted.place(team), message })
         }
         Some("channel_join" | "group_join") => {
-            Some(Inbound::Joined { place: posted.place(team)?, author: posted.author() })
+            Some(Inbound::Joined { place: posted.place(team), author: posted.author() })
         }
         Some("channel_leave" | "group_leave") => {
-            Some(Inbound::Left { place: posted.place(team)?, author: posted.author() })
+            Some(Inbound::Left { place: posted.place(team), author: posted.author() })
         }
         Some("channel_topic" | "group_topic") => {
             let title = posted.topic.take()?;
-            Some(Inbound::Titled { place: posted.place(team)?, title })
+            Some(Inbound::Titled { place: posted.place(team), title })
         }
         Some("channel_name" | "group_name") => {
             let title = posted.name.take()?;
-            Some(Inbound::Titled { place: posted.place(team)?, title })
+            Some(Inbound::Titled { place: posted.place(team), title })
         }
         Some(_) => None,
     }
@@ -312,7 +410,7 @@ mod tests {
             "event": event});
         match parse(payload.to_string().as_bytes(), &NoNames).unwrap() {
             Parsed::Event { id, mut inbound } => {
-                assert_eq!((id.as_str(), inbound.len()), ("Ev1", 1));
+                assert_eq!((id.as_deref(), inbound.len()), (Some("Ev1"), 1));
                 inbound.remove(0)
             }
             other => panic!("{other:?}"),
@@ -330,7 +428,7 @@ mod tests {
         assert_eq!(read(challenge), Parsed::Challenge("c".into()));
         let limited = json!({"type": "app_rate_limited", "minute_rate_limited": 1});
         assert_eq!(read(limited), Parsed::RateLimited);
-        assert!(parse(b"{}", &NoNames).is_err());
+        assert!(parse(b"[]", &NoNames).is_err());
     }
 
     #[test]
@@ -373,6 +471,7 @@ mod tests {
         let named = Inbound::Unsupported("event app_mention_of_the_future".into());
         assert_eq!(unknown, named);
         let broken = event(json!({"type": "message", "channel": 7}));
-        assert_eq!(broken, Inbound::Unsupported("event message".into()));
+        let Inbound::Unsupported(reason) = broken else { panic!("{broken:?}") };
+        assert!(reason.starts_with("event message that cannot be read: "), "{reason}");
     }
 }

@@ -152,6 +152,11 @@ pub fn from_blocks(blocks: &[serde_json::Value], names: &dyn Names) -> Vec<Node>
     tree
 }
 
+/// Whether it is a block that can be read.
+pub(super) fn is_known(block: &serde_json::Value) -> bool {
+    matches!(Block::deserialize(block), Ok(known) if !matches!(known, Block::Other))
+}
+
 fn unsupported(what: &str) -> Node {
     let node = Node { text: Some(format!("[{what}]")), ..Node::empty(NodeType::Unsupported) };
     paragraph(vec![node])

@@ -1,10 +1,15 @@
 //! An update as what happened.
 
 use schemas::content::{Node, NodeType};
+use serde::Deserialize as _;
+use serde_json::Value;
 
 use super::{
     entity::{EMOJI_PREFIX, tree_of},
-    update::{Chat, Media, Message, MessageReaction, Poll, Update, User},
+    update::{
+        Chat, ChatMemberUpdated, ForwardOrigin, Media, Message, MessageReaction, Poll, Task,
+        Update, User,
+    },
 };
 use crate::{
     Author, Inbound, Names, Place,
@@ -15,7 +20,7 @@ use crate::{
 #[derive(Debug, Clone, PartialEq)]
 pub struct Parsed {
     /// By which it is known when it comes again; grows within a week.
-    pub update: i64,
+    pub update: Option<i64>,
     /// What happened.
     pub inbound: Vec<Inbound>,
 }
@@ -25,26 +30,78 @@ pub struct Parsed {
 #[error("this is no update of Telegram: {0}")]
 pub struct ParseError(#[from] serde_json::Error);
 
-/// Reads an update.
+/// Reads an update, or a message by itself.
 ///
 /// # Errors
-/// If it is none. One of a kind that means nothing for a room is [`Inbound::Unsupported`].
+/// If it is no JSON object. What means nothing for a room is [`Inbound::Unsupported`].
 pub fn parse(update: &[u8], names: &dyn Names) -> Result<Parsed, ParseError> {
-    let update: Update = serde_json::from_slice(update)?;
+    let mut object: serde_json::Map<String, Value> = serde_json::from_slice(update)?;
+    let number = object.get("update_id").and_then(Value::as_i64);
+    if object.contains_key("message_id") && object.contains_key("chat") {
+        object = serde_json::Map::from_iter([("message".to_owned(), Value::Object(object))]);
+    }
+    let inbound = match Update::deserialize(Value::Object(object)) {
+        Ok(update) => of_update(update, names),
+        Err(error) => {
+            vec![Inbound::Unsupported(format!("update that cannot be read: {error}"))]
+        }
+    };
+    Ok(Parsed { update: number, inbound })
+}
+
+fn of_update(update: Update, names: &dyn Names) -> Vec<Inbound> {
     let posted = update.message.or(update.channel_post);
     let edited = update.edited_message.or(update.edited_channel_post);
-    let inbound = match (posted, edited, update.message_reaction) {
+    match (posted, edited, update.message_reaction, update.my_chat_member) {
         (Some(message), ..) => of_message(message, names),
-        (None, Some(message), _) => vec![Inbound::Edited(said(message, names))],
-        (None, None, Some(reaction)) => vec![of_reaction(reaction)],
-        (None, None, None) => vec![Inbound::Unsupported(first_key(&update.rest, "update"))],
-    };
-    Ok(Parsed { update: update.update_id, inbound })
+        (None, Some(message), ..) => vec![Inbound::Edited(said(message, names))],
+        (None, None, Some(reaction), _) => vec![of_reaction(reaction)],
+        (None, None, None, Some(member)) if member.is_out() => {
+            vec![Inbound::Gone { place: member.place() }]
+        }
+        (None, None, None, Some(_)) => {
+            vec![Inbound::Unsupported("update with my_chat_member".to_owned())]
+        }
+        (None, None, None, None) => {
+            vec![Inbound::Unsupported(first_key(&update.rest, "update"))]
+        }
+    }
+}
+
+impl ChatMemberUpdated {
+    /// Whether the bot is not in the chat any more.
+    fn is_out(&self) -> bool {
+        ["left", "kicked"].contains(&self.new_chat_member.status.as_str())
+    }
+
+    fn place(&self) -> Place {
+        let channel = self.chat.id.to_string();
+        Place { workspace: String::new(), channel, thread: None }
+    }
 }
 
 /// What an object has that nobody here knows, such as `message with game`.
 fn first_key(rest: &serde_json::Map<String, serde_json::Value>, what: &str) -> String {
-    let known = ["date", "edit_date", "author_signature", "media_group_id", "via_bot"];
+    // These say how a message is, and not what it says.
+    let known = [
+        "update_id",
+        "date",
+        "edit_date",
+        "author_signature",
+        "media_group_id",
+        "via_bot",
+        "has_protected_content",
+        "has_media_spoiler",
+        "is_automatic_forward",
+        "is_from_offline",
+        "is_paid_post",
+        "show_caption_above_media",
+        "link_preview_options",
+        "reply_markup",
+        "sender_boost_count",
+        "business_connection_id",
+        "effect_id",
+    ];
     match rest.keys().find(|key| !known.contains(&key.as_str())) {
         Some(key) => format!("{what} with {key}"),
         None => format!("{what} with nothing in it"),
@@ -120,6 +177,9 @@ fn said(message: Message, names: &dyn Names) -> message::Message {
         (None, None) => Vec::new(),
     };
     content.extend(in_words(&message));
+    if let Some(origin) = &message.forward_origin {
+        content = forwarded(origin, content);
+    }
     // In a forum every message answers its topic's first.
     let replied = message.reply_to_message.map(|replied| replied.message_id);
     let replied = replied.filter(|replied| place.thread.as_ref() != Some(&replied.to_string()));
@@ -144,6 +204,20 @@ fn said(message: Message, names: &dyn Names) -> message::Message {
     let reply_to = replied.map(|replied| replied.to_string());
     let id = message.message_id.to_string();
     message::Message { id, place, author, content, reply_to, files }
+}
+
+/// What is passed on is a quotation with the name of who said it.
+fn forwarded(origin: &ForwardOrigin, content: Vec<Node>) -> Vec<Node> {
+    let chat = origin.sender_chat.as_ref().or(origin.chat.as_ref());
+    let name = match (&origin.sender_user, &origin.sender_user_name, chat) {
+        (Some(user), ..) => author(user).name,
+        (None, Some(name), _) => name.clone(),
+        (None, None, Some(chat)) => author_of_chat(chat).name,
+        (None, None, None) => return content,
+    };
+    let name = Node::of(NodeType::Bold, vec![Node::text(format!("{name}:"))]);
+    let first = Node::of(NodeType::Paragraph, vec![name]);
+    vec![Node::of(NodeType::Quote, [first].into_iter().chain(content).collect())]
 }
 
 fn file(name: &str, media: Media) -> File {
@@ -177,6 +251,22 @@ fn in_words(message: &Message) -> Vec<Node> {
     }
     if let Some(dice) = &message.dice {
         lines.push(format!("{} {}", dice.emoji, dice.value));
+    }
+    for (sign, titled) in [("🎮", &message.game), ("🧾", &message.invoice)] {
+        if let Some(titled) = titled {
+            lines.push(format!("{sign} {} {}", titled.title, titled.description));
+        }
+    }
+    if let Some(list) = &message.checklist {
+        lines.push(format!("☑ {}", list.title));
+        let sign = |task: &Task| if task.completion_date.is_some() { "☑" } else { "☐" };
+        lines.extend(list.tasks.iter().map(|task| format!("{} {}", sign(task), task.text)));
+    }
+    if message.story.is_some() {
+        lines.push("[a story]".to_owned());
+    }
+    if message.paid_media.is_some() {
+        lines.push("[paid media]".to_owned());
     }
     if lines.is_empty() {
         return Vec::new();

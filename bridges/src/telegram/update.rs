@@ -1,17 +1,22 @@
 //! `Update` and what is in it, as far as it is read (core.telegram.org/bots/api#update).
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
 use super::entity::Entity;
 
+/// Some libraries write `null` for a list that is left out.
+fn or_null<'de, D: Deserializer<'de>, T: Deserialize<'de>>(input: D) -> Result<Vec<T>, D::Error> {
+    Ok(Option::deserialize(input)?.unwrap_or_default())
+}
+
 #[derive(Debug, Deserialize)]
 pub(super) struct Update {
-    pub(super) update_id: i64,
     pub(super) message: Option<Message>,
     pub(super) edited_message: Option<Message>,
     pub(super) channel_post: Option<Message>,
     pub(super) edited_channel_post: Option<Message>,
     pub(super) message_reaction: Option<MessageReaction>,
+    pub(super) my_chat_member: Option<ChatMemberUpdated>,
     /// What else there is, to be named.
     #[serde(flatten)]
     pub(super) rest: serde_json::Map<String, serde_json::Value>,
@@ -46,12 +51,12 @@ pub(super) struct Message {
     pub(super) chat: Chat,
     pub(super) reply_to_message: Option<Replied>,
     pub(super) text: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_null")]
     pub(super) entities: Vec<Entity>,
     pub(super) caption: Option<String>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_null")]
     pub(super) caption_entities: Vec<Entity>,
-    #[serde(default)]
+    #[serde(default, deserialize_with = "or_null")]
     pub(super) photo: Vec<Media>,
     pub(super) document: Option<Media>,
     pub(super) animation: Option<Media>,
@@ -65,7 +70,13 @@ pub(super) struct Message {
     pub(super) venue: Option<Venue>,
     pub(super) contact: Option<Contact>,
     pub(super) dice: Option<Dice>,
-    #[serde(default)]
+    pub(super) game: Option<Titled>,
+    pub(super) invoice: Option<Titled>,
+    pub(super) checklist: Option<Checklist>,
+    pub(super) story: Option<serde_json::Value>,
+    pub(super) paid_media: Option<serde_json::Value>,
+    pub(super) forward_origin: Option<ForwardOrigin>,
+    #[serde(default, deserialize_with = "or_null")]
     pub(super) new_chat_members: Vec<User>,
     pub(super) left_chat_member: Option<User>,
     pub(super) new_chat_title: Option<String>,
@@ -106,6 +117,38 @@ pub(super) struct PollOption {
 }
 
 #[derive(Debug, Deserialize)]
+pub(super) struct Titled {
+    #[serde(default)]
+    pub(super) title: String,
+    #[serde(default)]
+    pub(super) description: String,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Checklist {
+    #[serde(default)]
+    pub(super) title: String,
+    #[serde(default)]
+    pub(super) tasks: Vec<Task>,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct Task {
+    #[serde(default)]
+    pub(super) text: String,
+    pub(super) completion_date: Option<i64>,
+}
+
+/// Who said first what is passed on: one of them is there.
+#[derive(Debug, Deserialize)]
+pub(super) struct ForwardOrigin {
+    pub(super) sender_user: Option<User>,
+    pub(super) sender_user_name: Option<String>,
+    pub(super) sender_chat: Option<Chat>,
+    pub(super) chat: Option<Chat>,
+}
+
+#[derive(Debug, Deserialize)]
 pub(super) struct Location {
     pub(super) latitude: f64,
     pub(super) longitude: f64,
@@ -130,6 +173,17 @@ pub(super) struct Contact {
 pub(super) struct Dice {
     pub(super) emoji: String,
     pub(super) value: i64,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ChatMemberUpdated {
+    pub(super) chat: Chat,
+    pub(super) new_chat_member: ChatMember,
+}
+
+#[derive(Debug, Deserialize)]
+pub(super) struct ChatMember {
+    pub(super) status: String,
 }
 
 #[derive(Debug, Deserialize)]

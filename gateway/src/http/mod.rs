@@ -1,5 +1,6 @@
 //! HTTP: everything that is not the WebSocket protocol.
 
+pub(crate) mod bridges;
 mod changes;
 pub(crate) mod documents;
 mod entities;
@@ -194,6 +195,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
         )
         .configure(socket::routes)
         .configure(produce::routes)
+        .configure(bridges::routes)
         .configure(health::routes)
         .configure(documents::routes)
         .configure(page::routes);

@@ -56,6 +56,8 @@ pub struct Settings {
     pub limits: Limits,
     /// Partners by name.
     pub partners: BTreeMap<UserName, PartnerConfig>,
+    /// Apps at chat platforms.
+    pub bridges: bridges::runtime::Settings,
     /// Actors.
     pub actors: ActorsConfig,
     /// Threads that serve HTTP; 0 for one a core.
@@ -86,6 +88,8 @@ pub enum NodeRole {
     Actors,
     /// Writes journal and snapshots.
     Projector,
+    /// Talks to chat platforms.
+    Bridges,
 }
 
 /// Tokens.
@@ -156,7 +160,12 @@ impl Default for Settings {
             data: PathBuf::from("switchyard-data"),
             node: String::new(),
             log: LogConfig::default(),
-            roles: vec![NodeRole::Gateway, NodeRole::Actors, NodeRole::Projector],
+            roles: vec![
+                NodeRole::Gateway,
+                NodeRole::Actors,
+                NodeRole::Projector,
+                NodeRole::Bridges,
+            ],
             kafka: KafkaConfig::default(),
             postgres: PostgresConfig::default(),
             redis: RedisConfig::default(),
@@ -166,6 +175,7 @@ impl Default for Settings {
             origins: Vec::new(),
             limits: Limits::default(),
             partners: BTreeMap::new(),
+            bridges: bridges::runtime::Settings::default(),
             actors: ActorsConfig::default(),
             workers: 0,
             ws_echo: false,
@@ -306,14 +316,19 @@ impl Settings {
             return refused("auth.secret", "must have at least 32 bytes");
         }
         if self.roles.is_empty() {
-            return refused("roles", "must name at least one of gateway, actors, projector");
+            return refused(
+                "roles",
+                "must name at least one of gateway, actors, projector, bridges",
+            );
         }
         if self.kafka.brokers.is_some() != self.postgres.url.is_some() {
             let reason = "kafka.brokers and postgres.url go together: several nodes share both";
             return refused("kafka.brokers", reason);
         }
-        if self.kafka.brokers.is_none() && self.roles.len() < 3 {
-            return refused("roles", "a node without Kafka has all of them");
+        let needed = [NodeRole::Gateway, NodeRole::Actors, NodeRole::Projector];
+        let has_needed = needed.iter().all(|role| self.roles.contains(role));
+        if self.kafka.brokers.is_none() && !has_needed {
+            return refused("roles", "a node without Kafka has gateway, actors and projector");
         }
         if !(1..=10_000).contains(&self.kafka.partitions) {
             return refused("kafka.partitions", "must be 1 to 10000");
@@ -398,7 +413,8 @@ impl Settings {
     /// The log on Kafka, if it is there.
     pub fn kafka(&self) -> Option<KafkaSettings> {
         let partners = self.partners().into_iter().map(|partner| partner.partner.name).collect();
-        self.kafka.settings(partners, &self.registry)
+        let has_bridges = !self.bridges.platforms().is_empty();
+        self.kafka.settings(partners, has_bridges, &self.registry)
     }
 
     /// The store on PostgreSQL, if it is there.
@@ -424,6 +440,7 @@ impl Settings {
         }
         let tls = self.tls.certificate.clone().zip(self.tls.key.clone());
         Ok(GatewayConfig {
+            webhooks: None,
             listen: self.listen,
             tls: tls.map(|(certificate, key)| TlsFiles { certificate, key }),
             node: self.node.clone(),

@@ -45,6 +45,7 @@ impl KafkaConfig {
     pub(super) fn settings(
         &self,
         partners: Vec<UserName>,
+        has_bridges: bool,
         registry: &RegistryConfig,
     ) -> Option<KafkaSettings> {
         let registry =
@@ -58,6 +59,7 @@ impl KafkaConfig {
             group_protocol: self.group_protocol,
             properties: self.properties.clone(),
             partners,
+            has_bridges,
             registry,
         })
     }

@@ -121,6 +121,7 @@ pub(super) fn join(settings: &KafkaSettings, group: Group) -> Result<KafkaClaims
         Group::Forwarders => {
             ("forwarders", settings.partners.iter().cloned().map(Topic::Partner).collect())
         }
+        Group::Bridges => ("bridges", vec![Topic::Outcomes(Kind::Room), Topic::Inbound]),
     };
     let (sender, claims) = mpsc::channel(CLAIMS);
     let leaving = Arc::new(AtomicBool::new(false));

@@ -58,6 +58,8 @@ pub struct KafkaSettings {
     pub properties: BTreeMap<String, String>,
     /// The partners that have topics.
     pub partners: Vec<UserName>,
+    /// Whether a chat platform is configured, which has a topic of its own.
+    pub has_bridges: bool,
     /// The schema registry; without one, records are in single-object encoding.
     pub registry: Option<RegistrySettings>,
 }
@@ -84,6 +86,9 @@ impl KafkaSettings {
         let mut topics: Vec<_> = Kind::ALL.into_iter().flat_map(pair).collect();
         topics.extend(self.partners.iter().cloned().map(Topic::Partner));
         topics.extend([Topic::Changes, Topic::Dlq]);
+        if self.has_bridges {
+            topics.push(Topic::Inbound);
+        }
         topics
     }
 

@@ -43,7 +43,7 @@ impl Producers {
         match topic {
             Topic::Commands(_) => &self.commands,
             Topic::Outcomes(_) => &self.outcomes,
-            Topic::Partner(_) | Topic::Changes | Topic::Dlq => &self.rest,
+            Topic::Partner(_) | Topic::Inbound | Topic::Changes | Topic::Dlq => &self.rest,
         }
     }
 }

@@ -266,7 +266,7 @@ impl Registry {
 
     /// Puts Confluent framing on what this release wrote; other bytes stay as they are.
     pub(super) fn frame(&self, topic: &Topic, value: &[u8]) -> Option<Vec<u8>> {
-        if *topic == Topic::Dlq {
+        if matches!(topic, Topic::Dlq | Topic::Inbound) {
             return None;
         }
         let id = self.own.get(&codec::fingerprint_of(value)?)?;
@@ -285,7 +285,7 @@ fn candidates(topic: &Topic, key: &[u8]) -> Vec<Subject> {
             // Without a key that names an entity, the record is refused whatever its schema is.
             vec![Subject::Partner(entity.map_or(Kind::Board, |entity| entity.kind()))]
         }
-        Topic::Changes | Topic::Dlq => Vec::new(),
+        Topic::Inbound | Topic::Changes | Topic::Dlq => Vec::new(),
     }
 }
 

@@ -122,7 +122,7 @@ pub async fn create(settings: &KafkaSettings) -> Result<Vec<String>, TopicError>
         .map(|(topic, name)| {
             let count = match topic {
                 Topic::Commands(_) | Topic::Outcomes(_) | Topic::Changes => settings.partitions,
-                Topic::Partner(_) => settings.partitions.min(8),
+                Topic::Partner(_) | Topic::Inbound => settings.partitions.min(8),
                 Topic::Dlq => 1,
             };
             let kept = if matches!(topic, Topic::Outcomes(_)) { "-1" } else { kept.as_str() };
@@ -149,7 +149,7 @@ pub async fn create(settings: &KafkaSettings) -> Result<Vec<String>, TopicError>
 fn is_paired(topic: &Topic) -> bool {
     match topic {
         Topic::Commands(_) | Topic::Outcomes(_) => true,
-        Topic::Partner(_) | Topic::Changes | Topic::Dlq => false,
+        Topic::Partner(_) | Topic::Inbound | Topic::Changes | Topic::Dlq => false,
     }
 }
 

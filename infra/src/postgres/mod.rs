@@ -1,6 +1,7 @@
 //! The store on PostgreSQL, shared by all nodes. Projectors of different partitions write at the
 //! same time; each step is one transaction that moves its checkpoint by compare-and-set (R7).
 
+mod mappings;
 mod read;
 mod replica;
 mod write;
@@ -96,10 +97,14 @@ pub struct PostgresStore {
 }
 
 fn migrations() -> Migrator {
-    let sql = include_str!("../../migrations/postgres/1_store.sql");
-    let first =
-        Migration::new(1, "store".into(), MigrationType::Simple, SqlStr::from_static(sql), false);
-    Migrator::with_migrations(vec![first])
+    let migration = |number, name: &'static str, sql| {
+        let sql = SqlStr::from_static(sql);
+        Migration::new(number, name.into(), MigrationType::Simple, sql, false)
+    };
+    Migrator::with_migrations(vec![
+        migration(1, "store", include_str!("../../migrations/postgres/1_store.sql")),
+        migration(2, "mappings", include_str!("../../migrations/postgres/2_mappings.sql")),
+    ])
 }
 
 fn pool(key: &'static str, url: &str, connections: u32) -> Result<PgPool, PostgresError> {

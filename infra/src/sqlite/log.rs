@@ -197,7 +197,9 @@ fn topics(settings: &LogSettings) -> Vec<TopicPartition> {
     }
     let partners = settings.partners.iter().cloned().map(Topic::Partner);
     topics.extend(
-        partners.chain([Topic::Changes, Topic::Dlq]).map(|topic| TopicPartition::new(topic, 0)),
+        partners
+            .chain([Topic::Inbound, Topic::Changes, Topic::Dlq])
+            .map(|topic| TopicPartition::new(topic, 0)),
     );
     topics
 }
@@ -487,7 +489,7 @@ impl Log for SqliteLog {
     fn partitions(&self, topic: &Topic) -> i32 {
         match topic {
             Topic::Commands(_) | Topic::Outcomes(_) => self.partitions,
-            Topic::Partner(_) | Topic::Changes | Topic::Dlq => 1,
+            Topic::Partner(_) | Topic::Inbound | Topic::Changes | Topic::Dlq => 1,
         }
     }
 
@@ -539,7 +541,11 @@ impl Log for SqliteLog {
     async fn claims(&self, group: Group) -> Result<Box<dyn Claims>, LogError> {
         let partner = |of: &TopicPartition| match &of.topic {
             Topic::Partner(name) => Some(name.clone()),
-            Topic::Commands(_) | Topic::Outcomes(_) | Topic::Changes | Topic::Dlq => None,
+            Topic::Commands(_)
+            | Topic::Outcomes(_)
+            | Topic::Inbound
+            | Topic::Changes
+            | Topic::Dlq => None,
         };
         let partners: Vec<_> = self.shared.ids.keys().filter_map(partner).collect();
         Ok(Box::new(ClaimEverything::new(group, self.partitions, &partners)))

@@ -29,6 +29,8 @@ use super::{
 };
 use crate::crc::crc;
 
+mod mappings;
+
 /// Entities whose row id and seq the writer keeps at hand.
 const KNOWN: usize = 100_000;
 /// How many journal rows one statement inserts; any step is made of these.
@@ -61,6 +63,9 @@ impl SqliteStore {
         let options = file::options(&path, Synchronous::Normal);
         let schema = include_str!("../../migrations/sqlite/store.1.sql");
         let mut connection = file::open(&path, &options, schema).await?;
+        mappings::make(&mut connection)
+            .await
+            .map_err(|source| OpenError::Database { path: path.clone(), source })?;
         let timed: Vec<String> = sqlx::query_scalar("SELECT key FROM timers")
             .fetch_all(&mut connection)
             .await

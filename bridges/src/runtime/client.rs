@@ -1,0 +1,315 @@
+//! Calls to the platforms' APIs, and what their answers mean.
+
+use std::{
+    sync::{PoisonError, RwLock},
+    time::{Duration, Instant},
+};
+
+use reqwest::{Method, Response, StatusCode, header::RETRY_AFTER};
+use schemas::room::Platform;
+use serde_json::Value;
+use tokio::sync::OnceCell;
+
+use super::Settings;
+use crate::codec::Call;
+
+/// An API must answer within this.
+const ANSWER_WITHIN: Duration = Duration::from_secs(20);
+/// Where a platform asks to wait and does not say how long.
+const WAIT: Duration = Duration::from_secs(1);
+/// No platform is obeyed beyond this; it is asked again then.
+const WAIT_MOST: Duration = Duration::from_secs(300);
+/// A token is had anew so long before it ends.
+const TOKEN_MARGIN: Duration = Duration::from_secs(120);
+
+/// Why a call did not do what it should.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+pub(super) enum SendError {
+    /// Later, says the platform.
+    #[error("the platform asks to wait {0:?}")]
+    Wait(Duration),
+    /// Something that passes: it cannot be reached, or has a fault. Whether it was done is unknown.
+    #[error("{0}")]
+    Passing(String),
+    /// The bot's credentials or rights do not suffice.
+    #[error("{0}")]
+    Credentials(String),
+    /// The channel is not there, or the bot is not in it.
+    #[error("{0}")]
+    Gone(String),
+    /// There is nothing to do: the message is not there any more, or is as it should be.
+    #[error("{0}")]
+    Moot(String),
+    /// It will never be taken.
+    #[error("{0}")]
+    Refused(String),
+}
+
+pub(super) struct Client {
+    http: reqwest::Client,
+    settings: Settings,
+    teams_token: RwLock<Option<(String, Instant)>>,
+    /// The bot's own ids at Slack and Discord.
+    own: (OnceCell<Vec<String>>, OnceCell<Vec<String>>),
+}
+
+impl Client {
+    pub(super) fn new(settings: Settings) -> Self {
+        let http = reqwest::Client::builder().timeout(ANSWER_WITHIN).build().unwrap_or_default();
+        Self { http, settings, teams_token: RwLock::new(None), own: Default::default() }
+    }
+
+    /// Makes a call; gives the id of the message that it made, if it made one.
+    pub(super) async fn call(
+        &self,
+        platform: Platform,
+        call: &Call,
+        service_url: Option<&str>,
+    ) -> Result<Option<String>, SendError> {
+        match platform {
+            Platform::Slack => self.slack(call).await,
+            Platform::Teams => self.teams(call, service_url).await,
+            Platform::Discord => self.discord(call).await,
+            Platform::Telegram => self.telegram(call).await,
+        }
+    }
+
+    /// Whether a bot of the platform is ours. While that cannot be asked, nothing is.
+    pub(super) async fn is_own(&self, platform: Platform, id: &str) -> bool {
+        let call = |method, path: &str| Call { method, path: path.to_owned(), body: Value::Null };
+        let (call, keys, cell) = match platform {
+            Platform::Slack => (call("POST", "auth.test"), ["bot_id", "user_id"], &self.own.0),
+            Platform::Discord => (call("GET", "/users/@me"), ["id", "id"], &self.own.1),
+            // These do not send a bot what it said.
+            Platform::Teams | Platform::Telegram => return false,
+        };
+        let ask = || async {
+            let (url, bearer) = match platform {
+                Platform::Slack => {
+                    let settings = self.settings.slack.as_ref().ok_or_else(not_configured)?;
+                    let url = format!("{}/{}", settings.api.trim_end_matches('/'), call.path);
+                    (url, format!("Bearer {}", settings.bot_token))
+                }
+                Platform::Teams | Platform::Discord | Platform::Telegram => {
+                    let settings = self.settings.discord.as_ref().ok_or_else(not_configured)?;
+                    let url = format!("{}{}", settings.api.trim_end_matches('/'), call.path);
+                    (url, format!("Bot {}", settings.bot_token))
+                }
+            };
+            let (_, _, body) = self.send(&call, url, Some(bearer)).await?;
+            let ids = keys.map(|key| body[key].as_str().unwrap_or_default().to_owned());
+            if ids.iter().all(String::is_empty) {
+                return Err(SendError::Credentials(body.to_string()));
+            }
+            Ok(ids.to_vec())
+        };
+        match cell.get_or_try_init(ask).await {
+            Ok(own) => own.iter().any(|own| own == id),
+            Err(error) => {
+                tracing::warn!(%platform, %error, "who the bot is cannot be asked");
+                false
+            }
+        }
+    }
+
+    async fn send(
+        &self,
+        call: &Call,
+        url: String,
+        authorization: Option<String>,
+    ) -> Result<(StatusCode, Option<Duration>, Value), SendError> {
+        let method = Method::from_bytes(call.method.as_bytes())
+            .map_err(|_| SendError::Refused(format!("{} is no method", call.method)))?;
+        let mut request = self.http.request(method, url);
+        if let Some(authorization) = authorization {
+            request = request.header(reqwest::header::AUTHORIZATION, authorization);
+        }
+        if !call.body.is_null() {
+            request = request.json(&call.body);
+        }
+        // The address may hold a token.
+        let failed = |error: reqwest::Error| SendError::Passing(error.without_url().to_string());
+        let response = request.send().await.map_err(failed)?;
+        let (status, wait) = (response.status(), retry_after(&response));
+        let body = response.bytes().await.map_err(failed)?;
+        Ok((status, wait, serde_json::from_slice(&body).unwrap_or(Value::Null)))
+    }
+
+    /// A JSON document at an address.
+    pub(super) async fn document(&self, url: &str) -> Result<Value, SendError> {
+        let failed = |error: reqwest::Error| SendError::Passing(error.to_string());
+        let response = self.http.get(url).send().await.map_err(failed)?;
+        response.error_for_status().map_err(failed)?.json().await.map_err(failed)
+    }
+
+    async fn slack(&self, call: &Call) -> Result<Option<String>, SendError> {
+        let settings = self.settings.slack.as_ref().ok_or_else(not_configured)?;
+        let url = format!("{}/{}", settings.api.trim_end_matches('/'), call.path);
+        let bearer = format!("Bearer {}", settings.bot_token);
+        let (status, wait, body) = self.send(call, url, Some(bearer)).await?;
+        general(status, wait)?;
+        if body["ok"] == true {
+            return Ok(body["ts"].as_str().map(str::to_owned));
+        }
+        let error = body["error"].as_str().unwrap_or("an answer that is none").to_owned();
+        Err(match error.as_str() {
+            "ratelimited" | "rate_limited" => SendError::Wait(wait.unwrap_or(WAIT)),
+            "invalid_auth" | "not_authed" | "account_inactive" | "token_revoked"
+            | "token_expired" | "missing_scope" | "no_permission" => SendError::Credentials(error),
+            "channel_not_found" | "not_in_channel" | "is_archived" => SendError::Gone(error),
+            "message_not_found" | "already_reacted" | "no_reaction" | "already_pinned"
+            | "no_pin" | "not_pinned" => SendError::Moot(error),
+            "internal_error" | "fatal_error" | "service_unavailable" | "request_timeout" => {
+                SendError::Passing(error)
+            }
+            _other => SendError::Refused(error),
+        })
+    }
+
+    async fn telegram(&self, call: &Call) -> Result<Option<String>, SendError> {
+        let settings = self.settings.telegram.as_ref().ok_or_else(not_configured)?;
+        let api = settings.api.trim_end_matches('/');
+        let url = format!("{api}/bot{}/{}", settings.bot_token, call.path);
+        let (status, wait, body) = self.send(call, url, None).await?;
+        if body["ok"] == true {
+            return Ok(body["result"]["message_id"].as_i64().map(|id| id.to_string()));
+        }
+        let said = body["description"].as_str().unwrap_or("an answer that is none").to_owned();
+        let asked = body["parameters"]["retry_after"].as_u64().map(Duration::from_secs);
+        Err(match status.as_u16() {
+            429 => SendError::Wait(asked.or(wait).unwrap_or(WAIT).min(WAIT_MOST)),
+            401 | 404 => SendError::Credentials(said),
+            403 => SendError::Gone(said),
+            400 if said.contains("chat not found") || said.contains("upgraded") => {
+                SendError::Gone(said)
+            }
+            400 if [
+                "not modified",
+                "to edit not found",
+                "to delete not found",
+                "can't be deleted",
+            ]
+            .iter()
+            .any(|moot| said.contains(moot)) =>
+            {
+                SendError::Moot(said)
+            }
+            400..=499 => SendError::Refused(said),
+            _other => SendError::Passing(format!("{status}: {said}")),
+        })
+    }
+
+    async fn discord(&self, call: &Call) -> Result<Option<String>, SendError> {
+        let settings = self.settings.discord.as_ref().ok_or_else(not_configured)?;
+        let url = format!("{}{}", settings.api.trim_end_matches('/'), call.path);
+        // The address of a webhook is its own credential.
+        let is_webhook = call.path.starts_with("/webhooks/");
+        let bearer = (!is_webhook).then(|| format!("Bot {}", settings.bot_token));
+        let (status, wait, body) = self.send(call, url, bearer).await?;
+        let said = || {
+            let message = body["message"].as_str().unwrap_or("an answer that is none");
+            format!("{status}: {message}")
+        };
+        match (status.as_u16(), body["code"].as_i64()) {
+            (200..=299, _) => Ok(body["id"].as_str().map(str::to_owned)),
+            (429, _) => {
+                let asked = body["retry_after"].as_f64().map(|seconds| {
+                    Duration::try_from_secs_f64(seconds.max(0.0)).unwrap_or(WAIT_MOST)
+                });
+                Err(SendError::Wait(asked.or(wait).unwrap_or(WAIT).min(WAIT_MOST)))
+            }
+            (401, _) => Err(SendError::Credentials(said())),
+            // Unknown message, unknown emoji.
+            (404, Some(10_008 | 10_014)) => Err(SendError::Moot(said())),
+            (404, _) => Err(SendError::Gone(said())),
+            (403, _) => Err(SendError::Credentials(said())),
+            (400..=499, _) => Err(SendError::Refused(said())),
+            (_, _) => Err(SendError::Passing(said())),
+        }
+    }
+
+    async fn teams(
+        &self,
+        call: &Call,
+        service_url: Option<&str>,
+    ) -> Result<Option<String>, SendError> {
+        let unknown = || SendError::Gone("the conversation has not written to the bot yet".into());
+        let service_url = service_url.ok_or_else(unknown)?;
+        let token = self.token_of_teams().await?;
+        let url = format!("{}/{}", service_url.trim_end_matches('/'), call.path);
+        let (status, wait, body) = self.send(call, url, Some(format!("Bearer {token}"))).await?;
+        let said = || {
+            let message = body["error"]["message"].as_str().unwrap_or("an answer that is none");
+            format!("{status}: {message}")
+        };
+        match status.as_u16() {
+            200..=299 => Ok(body["id"].as_str().map(str::to_owned)),
+            429 => Err(SendError::Wait(wait.unwrap_or(WAIT))),
+            412 | 500..=599 => Err(SendError::Passing(said())),
+            401 => {
+                // It may have been revoked before its time.
+                *self.teams_token.write().unwrap_or_else(PoisonError::into_inner) = None;
+                Err(SendError::Credentials(said()))
+            }
+            403 => Err(SendError::Gone(said())),
+            404 if call.method == "POST" => Err(SendError::Gone(said())),
+            404 => Err(SendError::Moot(said())),
+            _other => Err(SendError::Refused(said())),
+        }
+    }
+
+    async fn token_of_teams(&self) -> Result<String, SendError> {
+        let settings = self.settings.teams.as_ref().ok_or_else(not_configured)?;
+        let held = self.teams_token.read().unwrap_or_else(PoisonError::into_inner).clone();
+        if let Some((token, until)) = held
+            && Instant::now() < until
+        {
+            return Ok(token);
+        }
+        let form = [
+            ("grant_type", "client_credentials"),
+            ("client_id", settings.app_id.as_str()),
+            ("client_secret", settings.app_password.as_str()),
+            ("scope", "https://api.botframework.com/.default"),
+        ];
+        let body: String =
+            form_urlencoded::Serializer::new(String::new()).extend_pairs(form).finish();
+        let request = self
+            .http
+            .post(&settings.token_url)
+            .header(reqwest::header::CONTENT_TYPE, "application/x-www-form-urlencoded")
+            .body(body);
+        let failed = |error: reqwest::Error| SendError::Passing(error.to_string());
+        let response = request.send().await.map_err(failed)?;
+        let status = response.status();
+        let answer: Value = response.json().await.map_err(failed)?;
+        let Some(token) = answer["access_token"].as_str() else {
+            let said = answer["error_description"].as_str().unwrap_or("no token");
+            return Err(SendError::Credentials(format!("{status}: {said}")));
+        };
+        let lasts = Duration::from_secs(answer["expires_in"].as_u64().unwrap_or(3_600));
+        let until = Instant::now() + lasts.saturating_sub(TOKEN_MARGIN);
+        let mut held = self.teams_token.write().unwrap_or_else(PoisonError::into_inner);
+        *held = Some((token.to_owned(), until));
+        Ok(token.to_owned())
+    }
+}
+
+fn not_configured() -> SendError {
+    SendError::Credentials("the platform is not configured".to_owned())
+}
+
+fn retry_after(response: &Response) -> Option<Duration> {
+    let seconds: f64 = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
+    Duration::try_from_secs_f64(seconds).ok().map(|wait| wait.min(WAIT_MOST))
+}
+
+/// What a status means at every platform that says the rest in the body.
+fn general(status: StatusCode, wait: Option<Duration>) -> Result<(), SendError> {
+    match status.as_u16() {
+        429 => Err(SendError::Wait(wait.unwrap_or(WAIT))),
+        500..=599 => Err(SendError::Passing(status.to_string())),
+        401 | 403 => Err(SendError::Credentials(status.to_string())),
+        _other => Ok(()),
+    }
+}

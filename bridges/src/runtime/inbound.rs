@@ -1,0 +1,389 @@
+//! What platforms sent, from `bridge.inbound` to the rooms that are linked.
+
+use std::{sync::Arc, time::Duration};
+
+use actors::ports::{Headers, LogError, NewRecord, Record, Topic, TopicPartition};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use schemas::{
+    CommandId, ItemId, Offset, Timestamp,
+    board::Attachment,
+    content::{Node, NodeType},
+    room::{Direction, Origin, Platform, RoomCommand},
+};
+use serde_json::Value;
+use tokio::time::sleep;
+
+use super::{
+    Bridges, RunError, json,
+    keys::{self, LinkRow, Sent},
+};
+use crate::{
+    Author, Inbound, Place,
+    codec::{Call, parse},
+    message::{File, Message},
+};
+
+/// The header that names the platform of a payload.
+const PLATFORM: &str = "platform";
+/// The header of a record that is a call to be made again.
+const CALL: &str = "call";
+/// The pause after a failure.
+const PAUSE: Duration = Duration::from_millis(500);
+
+type Append = BoxFuture<'static, Result<Offset, LogError>>;
+
+/// The record of a payload as received.
+pub(super) fn record(platform: Platform, place: &Place, payload: Bytes) -> NewRecord {
+    let key = format!("{platform}:{}:{}", place.workspace, place.channel);
+    let headers = vec![(PLATFORM.to_owned(), Bytes::from_static(platform.as_str().as_bytes()))];
+    NewRecord { key: key.into(), value: payload, headers, ..NewRecord::default() }
+}
+
+/// The dead letter of a call that cannot be made: retried, it comes here.
+pub(super) fn letter(key: String, call: &Bytes, reason: &str, now: Timestamp) -> NewRecord {
+    tracing::warn!(key, reason, "a call goes to dlq");
+    let headers: Headers = [
+        ("topic", Topic::Inbound.to_string()),
+        ("partition", "0".to_owned()),
+        ("offset", "-1".to_owned()),
+        ("reason", reason.to_owned()),
+        ("time", now.to_string()),
+        (CALL, "1".to_owned()),
+    ]
+    .map(|(name, text)| (name.to_owned(), Bytes::from(text)))
+    .into();
+    NewRecord { key: key.into(), value: call.clone(), headers, ..NewRecord::default() }
+}
+
+fn header<'a>(record: &'a Record, name: &str) -> Option<&'a str> {
+    let (_, value) = record.headers.iter().find(|(known, _)| known == name)?;
+    std::str::from_utf8(value).ok()
+}
+
+/// Reads a partition until the task is dropped.
+pub(super) async fn run(bridges: Arc<Bridges>, partition: i32) {
+    loop {
+        if let Err(error) = read(&bridges, partition).await {
+            tracing::warn!(partition, %error, "reading what platforms sent starts anew");
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+async fn read(bridges: &Bridges, partition: i32) -> Result<(), RunError> {
+    let name = keys::read(partition);
+    let next = match bridges.mappings.get(&name).await? {
+        Some(value) => serde_json::from_slice(&value)?,
+        None => 0,
+    };
+    let of = TopicPartition::new(Topic::Inbound, partition);
+    let mut tail = bridges.ports.log.tail(&of, next).await?;
+    loop {
+        let records = tail.next().await?;
+        let mut appends = Vec::new();
+        for record in &records {
+            take(bridges, &of, record, &mut appends).await?;
+        }
+        for append in appends {
+            append.await?;
+        }
+        if let Some(last) = records.last() {
+            let next = json(&(last.offset + 1));
+            bridges.mappings.write(vec![(name.clone(), Some(next))], None).await?;
+        }
+    }
+}
+
+async fn take(
+    bridges: &Bridges,
+    of: &TopicPartition,
+    record: &Record,
+    appends: &mut Vec<Append>,
+) -> Result<(), RunError> {
+    let key = String::from_utf8_lossy(&record.key).into_owned();
+    let platform = header(record, PLATFORM).or_else(|| key.split(':').next());
+    let Some(platform) = platform.and_then(|name| name.parse::<Platform>().ok()) else {
+        appends.push(dead(bridges, of, record, "names no platform"));
+        return Ok(());
+    };
+    if header(record, CALL).is_some() {
+        return again(bridges, of, record, platform, &key, appends).await;
+    }
+    let payload = match parse(platform, &record.value, &bridges.names(platform)) {
+        Ok(payload) => payload,
+        Err(error) => {
+            appends.push(dead(bridges, of, record, &error.to_string()));
+            return Ok(());
+        }
+    };
+    let source = match &payload.id {
+        Some(id) => format!("{key} {id}"),
+        None => format!("{of}/{}", record.offset),
+    };
+    for (number, inbound) in payload.inbound.iter().enumerate() {
+        let source = format!("{source}/{number}");
+        let happened = Happened { bridges, platform, source: &source };
+        happened.take(inbound, payload.service_url.as_deref(), appends).await?;
+    }
+    Ok(())
+}
+
+/// A call out of `dlq`, made once more.
+async fn again(
+    bridges: &Bridges,
+    of: &TopicPartition,
+    record: &Record,
+    platform: Platform,
+    key: &str,
+    appends: &mut Vec<Append>,
+) -> Result<(), RunError> {
+    let Some(call) = call_of(&record.value) else {
+        appends.push(dead(bridges, of, record, "is no call"));
+        return Ok(());
+    };
+    let channel = key.splitn(3, ':').nth(2).unwrap_or_default();
+    let service_url = bridges.mappings.get(&keys::service_url(channel)).await?;
+    let service_url = service_url.and_then(|url| String::from_utf8(url.to_vec()).ok());
+    if let Err(error) = bridges.client.call(platform, &call, service_url.as_deref()).await {
+        let letter =
+            letter(key.to_owned(), &record.value, &error.to_string(), bridges.ports.clock.now());
+        appends.push(bridges.ports.log.append(&TopicPartition::new(Topic::Dlq, 0), letter));
+    }
+    Ok(())
+}
+
+fn call_of(value: &[u8]) -> Option<Call> {
+    let value: Value = serde_json::from_slice(value).ok()?;
+    let method = ["POST", "PUT", "PATCH", "DELETE"]
+        .into_iter()
+        .find(|method| value["method"] == **method)?;
+    let path = value["path"].as_str()?.to_owned();
+    Some(Call { method, path, body: value["body"].clone() })
+}
+
+fn dead(bridges: &Bridges, of: &TopicPartition, record: &Record, reason: &str) -> Append {
+    let received = (record.key.clone(), record.value.clone());
+    let now = bridges.ports.clock.now();
+    let letter = actors::runtime::dead_letter::letter(of, record.offset, received, reason, now);
+    bridges.ports.log.append(&TopicPartition::new(Topic::Dlq, 0), letter)
+}
+
+/// One thing that happened on a platform.
+struct Happened<'a> {
+    bridges: &'a Bridges,
+    platform: Platform,
+    /// What its commands' ids follow from.
+    source: &'a str,
+}
+
+impl Happened<'_> {
+    async fn take(
+        &self,
+        inbound: &Inbound,
+        service_url: Option<&str>,
+        appends: &mut Vec<Append>,
+    ) -> Result<(), RunError> {
+        let Some((place, author)) = place_and_author(inbound) else { return Ok(()) };
+        if let Some(url) = service_url {
+            self.remember_service_url(place, url).await?;
+        }
+        for (_, value) in
+            self.bridges.mappings.list(&keys::links_of_channel(self.platform, place)).await?
+        {
+            let row: LinkRow = serde_json::from_slice(&value)?;
+            let Some(room) = row.room().filter(|_| row.direction != Direction::Out) else {
+                continue;
+            };
+            if let Some(body) = self.command(inbound, place, author, &row).await? {
+                let id = CommandId::derived(&format!("{} {}", self.source, row.room));
+                appends.push(self.bridges.ask(self.platform, &room, id, body));
+            }
+        }
+        Ok(())
+    }
+
+    async fn remember_service_url(&self, place: &Place, url: &str) -> Result<(), RunError> {
+        let key = keys::service_url(&place.channel);
+        if self.bridges.mappings.get(&key).await?.as_deref() != Some(url.as_bytes()) {
+            let value = Bytes::from(url.to_owned());
+            self.bridges.mappings.write(vec![(key, Some(value))], None).await?;
+        }
+        Ok(())
+    }
+
+    async fn sent(&self, place: &Place, id: &str) -> Result<Option<Sent>, RunError> {
+        let key = keys::sent(self.platform, &place.workspace, &place.channel, id);
+        let found = self.bridges.mappings.get(&key).await?;
+        Ok(found.map(|value| serde_json::from_slice(&value)).transpose()?)
+    }
+
+    /// What a platform's message is in a room: what we sent, or what was said there and has its id
+    /// from that.
+    async fn message(&self, place: &Place, id: &str, row: &LinkRow) -> Result<ItemId, RunError> {
+        match self.sent(place, id).await? {
+            Some(sent) if sent.room == row.room => Ok(sent.message),
+            Some(_) | None => Ok(self.native(place, id)),
+        }
+    }
+
+    fn native(&self, place: &Place, id: &str) -> ItemId {
+        let Place { workspace, channel, .. } = place;
+        ItemId::derived(CommandId::derived(&format!(
+            "message {}:{workspace}:{channel} {id}",
+            self.platform
+        )))
+    }
+
+    async fn command(
+        &self,
+        inbound: &Inbound,
+        place: &Place,
+        author: Option<&Author>,
+        row: &LinkRow,
+    ) -> Result<Option<RoomCommand>, RunError> {
+        let user = author.map(|author| self.shown(author)).unwrap_or_default();
+        Ok(match inbound {
+            Inbound::Posted(said) => self.posted(said, row).await?,
+            Inbound::Edited(said) => {
+                if self.sent(place, &said.id).await?.is_some() {
+                    return Ok(None);
+                }
+                let content = content(said);
+                (!content.is_empty()).then(|| RoomCommand::Edit {
+                    message: self.native(place, &said.id),
+                    text: None,
+                    content: Some(content),
+                })
+            }
+            Inbound::Deleted { message, .. } => match self.sent(place, message).await? {
+                // A copy that is taken away there is still said here.
+                Some(_) => None,
+                None => Some(RoomCommand::Delete { message: self.native(place, message) }),
+            },
+            Inbound::Reacted { message, emoji, .. } => Some(RoomCommand::RelayReact {
+                message: self.message(place, message, row).await?,
+                emoji: crate::emoji::character(emoji),
+                user,
+            }),
+            Inbound::Unreacted { message, emoji, .. } => Some(RoomCommand::RelayUnreact {
+                message: self.message(place, message, row).await?,
+                emoji: crate::emoji::character(emoji),
+                user,
+            }),
+            Inbound::Pinned { message, .. } => {
+                Some(RoomCommand::Pin { message: self.message(place, message, row).await? })
+            }
+            Inbound::Unpinned { message, .. } => {
+                Some(RoomCommand::Unpin { message: self.message(place, message, row).await? })
+            }
+            Inbound::Reactions { .. }
+            | Inbound::Joined { .. }
+            | Inbound::Left { .. }
+            | Inbound::Titled { .. }
+            | Inbound::Moved { .. }
+            | Inbound::Gone { .. }
+            | Inbound::Typing { .. }
+            | Inbound::Asked { .. }
+            | Inbound::Unsupported(_) => None,
+        })
+    }
+
+    /// How somebody of the platform is shown in reactions.
+    fn shown(&self, author: &Author) -> String {
+        use crate::Names as _;
+        let known = self.bridges.names(self.platform).here(&author.id);
+        known.unwrap_or_else(|| format!("{}:{}", self.platform, author.name))
+    }
+
+    async fn posted(&self, said: &Message, row: &LinkRow) -> Result<Option<RoomCommand>, RunError> {
+        let place = &said.place;
+        // Ours comes back from the platform.
+        let is_ours = self.sent(place, &said.id).await?.is_some()
+            || (said.author.is_bot
+                && self.bridges.client.is_own(self.platform, &said.author.id).await);
+        let content = content(said);
+        if is_ours || content.is_empty() {
+            return Ok(None);
+        }
+        let reply_to = match &said.reply_to {
+            Some(id) => Some(self.message(place, id, row).await?),
+            None => None,
+        };
+        let thread = match (&place.thread, self.platform) {
+            (Some(id), Platform::Slack | Platform::Teams) => {
+                Some(self.message(place, id, row).await?)
+            }
+            (Some(_) | None, _) => None,
+        };
+        let attachments: Vec<_> = said.files.iter().filter_map(attachment).collect();
+        Ok(Some(RoomCommand::Relay {
+            origin: Origin {
+                platform: self.platform.as_str().to_owned(),
+                workspace: place.workspace.clone(),
+                channel: place.channel.clone(),
+                message: said.id.clone(),
+                author: said.author.name.clone(),
+            },
+            content,
+            message: Some(self.native(place, &said.id)),
+            reply_to,
+            thread,
+            attachments: (!attachments.is_empty()).then_some(attachments),
+        }))
+    }
+}
+
+fn place_and_author(inbound: &Inbound) -> Option<(&Place, Option<&Author>)> {
+    match inbound {
+        Inbound::Posted(said) | Inbound::Edited(said) => Some((&said.place, Some(&said.author))),
+        Inbound::Deleted { place, .. }
+        | Inbound::Titled { place, .. }
+        | Inbound::Moved { place, .. }
+        | Inbound::Gone { place } => Some((place, None)),
+        Inbound::Reacted { place, author, .. }
+        | Inbound::Unreacted { place, author, .. }
+        | Inbound::Reactions { place, author, .. }
+        | Inbound::Pinned { place, author, .. }
+        | Inbound::Unpinned { place, author, .. }
+        | Inbound::Joined { place, author }
+        | Inbound::Left { place, author }
+        | Inbound::Typing { place, author }
+        | Inbound::Asked { place, author, .. } => Some((place, Some(author))),
+        Inbound::Unsupported(_) => None,
+    }
+}
+
+/// Where something happened, for the record's key.
+pub(super) fn place_of(inbound: &Inbound) -> Option<&Place> {
+    place_and_author(inbound).map(|(place, _)| place)
+}
+
+/// What a message says, with the names of files that cannot be linked to.
+fn content(said: &Message) -> Vec<Node> {
+    let mut content = said.content.clone();
+    for file in said.files.iter().filter(|file| attachment(file).is_none()) {
+        let text = Node::text(format!("[file {}]", file.name));
+        content.push(Node::of(NodeType::Paragraph, vec![text]));
+    }
+    if content.is_empty() && !said.files.is_empty() {
+        let names: Vec<_> = said.files.iter().map(|file| file.name.as_str()).collect();
+        content.push(Node::of(NodeType::Paragraph, vec![Node::text(names.join(", "))]));
+    }
+    content
+}
+
+/// A file that anybody can fetch.
+fn attachment(file: &File) -> Option<Attachment> {
+    let url = file
+        .url
+        .as_ref()
+        .filter(|url| url.starts_with("https://") || url.starts_with("http://"))?;
+    Some(Attachment {
+        id: None,
+        name: file.name.clone(),
+        url: url.clone(),
+        media_type: file.media_type.clone(),
+        size: file.size.and_then(|size| i64::try_from(size).ok()),
+    })
+}

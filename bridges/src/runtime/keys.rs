@@ -1,0 +1,121 @@
+//! The names under which the bridges keep what they know, and what is kept.
+
+use actors::ports::Checkpoint;
+use schemas::{
+    EntityKey, ItemId,
+    room::{Direction, Platform},
+};
+use serde::{Deserialize, Serialize};
+
+use crate::Place;
+
+/// A link, as its room has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct LinkRow {
+    pub(super) room: String,
+    pub(super) link: ItemId,
+    pub(super) platform: Platform,
+    pub(super) workspace: String,
+    pub(super) channel: String,
+    pub(super) direction: Direction,
+}
+
+impl LinkRow {
+    pub(super) fn room(&self) -> Option<EntityKey> {
+        self.room.parse().ok()
+    }
+}
+
+/// How far a reader of outcomes is, and how many changes of the outcome there are done.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(super) struct At {
+    epoch: Option<i64>,
+    offset: i64,
+    last_command_offset: i64,
+    #[serde(default)]
+    pub(super) done: usize,
+}
+
+impl At {
+    pub(super) fn new(at: Checkpoint, done: usize) -> Self {
+        Self {
+            epoch: at.epoch,
+            offset: at.offset,
+            last_command_offset: at.last_command_offset,
+            done,
+        }
+    }
+
+    pub(super) fn checkpoint(self) -> Checkpoint {
+        Checkpoint {
+            epoch: self.epoch,
+            offset: self.offset,
+            last_command_offset: self.last_command_offset,
+        }
+    }
+}
+
+/// What a message of a room is in a channel.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+pub(super) struct Copy {
+    /// Its parts there, in order.
+    pub(super) ids: Vec<String>,
+    /// Whether it was said there first.
+    pub(super) native: bool,
+    /// The name that it is shown under there.
+    #[serde(default)]
+    pub(super) author: Option<String>,
+    /// Who of the room reacted, by emoji.
+    #[serde(default)]
+    pub(super) reactions: std::collections::BTreeMap<String, Vec<String>>,
+}
+
+/// What a message of a channel is in a room.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Sent {
+    pub(super) room: String,
+    pub(super) message: ItemId,
+}
+
+pub(super) fn links_of_partition(partition: i32) -> String {
+    format!("link|{partition:05}|")
+}
+
+pub(super) fn link_of_partition(partition: i32, row: &LinkRow) -> String {
+    format!("{}{}|{}", links_of_partition(partition), row.room, row.link)
+}
+
+pub(super) fn links_of_channel(platform: Platform, place: &Place) -> String {
+    format!("channel|{platform}|{}|{}|", place.workspace, place.channel)
+}
+
+pub(super) fn link_of_channel(row: &LinkRow) -> String {
+    let LinkRow { room, link, platform, workspace, channel, .. } = row;
+    format!("channel|{platform}|{workspace}|{channel}|{room}|{link}")
+}
+
+pub(super) fn position(row: &LinkRow) -> String {
+    format!("at|{}|{}", row.room, row.link)
+}
+
+pub(super) fn watched(partition: i32) -> String {
+    format!("watched|{partition:05}")
+}
+
+pub(super) fn read(partition: i32) -> String {
+    format!("read|{partition:05}")
+}
+
+pub(super) fn copy(row: &LinkRow, message: &ItemId) -> String {
+    format!("copy|{}|{}|{message}", row.room, row.link)
+}
+
+/// What a bot sent, whichever room it came from.
+pub(super) fn sent(platform: Platform, workspace: &str, channel: &str, id: &str) -> String {
+    format!("sent|{platform}|{workspace}|{channel}|{id}")
+}
+
+/// Where answers to a conversation of Teams go.
+pub(super) fn service_url(channel: &str) -> String {
+    format!("teams|{channel}")
+}

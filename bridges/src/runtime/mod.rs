@@ -1,0 +1,289 @@
+//! The bridges at work: what platforms send goes from `bridge.inbound` to the rooms that are linked,
+//! and what happens in rooms goes to the channels.
+//!
+//! A node with the role `bridges` claims partitions of both topics. For a partition of
+//! `room.outcomes` a watcher keeps the links of its rooms and runs a task for each, so that no link
+//! waits for another; for a partition of `bridge.inbound` a task reads payloads. How far each of them
+//! is and which message is which are kept in [`Mappings`], so they outlive a restart.
+
+mod client;
+mod inbound;
+mod keys;
+mod outbound;
+mod watcher;
+mod webhooks;
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use actors::{
+    ports::{Group, LogError, Mappings, NewRecord, StoreError, Topic, TopicPartition},
+    runtime::{guards::Guards, node::Worker, partition::Ports, partitioner::partition_of},
+};
+use bytes::Bytes;
+use futures_util::future::BoxFuture;
+use schemas::{
+    Body, Command, CommandId, EntityKey, Offset, Principal, codec,
+    room::{Platform, RoomCommand},
+};
+use serde::Deserialize;
+
+pub use self::webhooks::{Answer, Request};
+use self::{client::Client, webhooks::TeamsKeys};
+use crate::Names;
+
+/// What is known of the platforms' apps; a platform without its part is not talked to.
+#[derive(Debug, Clone, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Settings {
+    /// Slack.
+    pub slack: Option<SlackSettings>,
+    /// Microsoft Teams.
+    pub teams: Option<TeamsSettings>,
+    /// Discord.
+    pub discord: Option<DiscordSettings>,
+    /// Telegram.
+    pub telegram: Option<TelegramSettings>,
+}
+
+/// A Slack app.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SlackSettings {
+    /// "Signing Secret" of its basic information.
+    pub signing_secret: String,
+    /// "Bot User OAuth Token", begins with `xoxb-`.
+    pub bot_token: String,
+    /// The address of the Web API.
+    #[serde(default = "slack_api")]
+    pub api: String,
+    /// Users there and their plain names here.
+    #[serde(default)]
+    pub users: BTreeMap<String, String>,
+}
+
+fn slack_api() -> String {
+    "https://slack.com/api/".to_owned()
+}
+
+/// A bot of Microsoft Teams.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TeamsSettings {
+    /// "Microsoft App ID".
+    pub app_id: String,
+    /// Its client secret.
+    pub app_password: String,
+    /// Where tokens to send with are had.
+    #[serde(default = "teams_token")]
+    pub token_url: String,
+    /// Where the keys of those who send to the bot are listed.
+    #[serde(default = "teams_metadata")]
+    pub openid_metadata: String,
+    /// Who must have issued the tokens of those who send.
+    #[serde(default = "teams_issuer")]
+    pub issuer: String,
+    /// Security tokens of outgoing webhooks, in base64.
+    #[serde(default)]
+    pub webhook_tokens: Vec<String>,
+    /// Users there and their plain names here.
+    #[serde(default)]
+    pub users: BTreeMap<String, String>,
+}
+
+fn teams_token() -> String {
+    "https://login.microsoftonline.com/botframework.com/oauth2/v2.0/token".to_owned()
+}
+
+fn teams_metadata() -> String {
+    "https://login.botframework.com/v1/.well-known/openidconfiguration".to_owned()
+}
+
+fn teams_issuer() -> String {
+    "https://api.botframework.com".to_owned()
+}
+
+/// A Discord application with a bot.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct DiscordSettings {
+    /// "Public Key" of its general information, in hex.
+    pub public_key: String,
+    /// The bot's token.
+    pub bot_token: String,
+    /// The address of the HTTP API.
+    #[serde(default = "discord_api")]
+    pub api: String,
+    /// Users there and their plain names here.
+    #[serde(default)]
+    pub users: BTreeMap<String, String>,
+}
+
+fn discord_api() -> String {
+    "https://discord.com/api/v10".to_owned()
+}
+
+/// A Telegram bot.
+#[derive(Clone, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TelegramSettings {
+    /// The bot's token, as BotFather says it.
+    pub bot_token: String,
+    /// What `setWebhook` was told as `secret_token`.
+    pub webhook_secret: String,
+    /// The address of the Bot API.
+    #[serde(default = "telegram_api")]
+    pub api: String,
+    /// Users there and their plain names here.
+    #[serde(default)]
+    pub users: BTreeMap<String, String>,
+}
+
+fn telegram_api() -> String {
+    "https://api.telegram.org".to_owned()
+}
+
+/// Secrets are not for logs.
+macro_rules! debug_without_secrets {
+    ($($name:ident),*) => {$(
+        impl std::fmt::Debug for $name {
+            fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.debug_struct(stringify!($name)).finish_non_exhaustive()
+            }
+        }
+    )*};
+}
+
+debug_without_secrets!(SlackSettings, TeamsSettings, DiscordSettings, TelegramSettings);
+
+impl Settings {
+    /// The platforms that are talked to.
+    pub fn platforms(&self) -> Vec<Platform> {
+        let known = [
+            (Platform::Slack, self.slack.is_some()),
+            (Platform::Teams, self.teams.is_some()),
+            (Platform::Discord, self.discord.is_some()),
+            (Platform::Telegram, self.telegram.is_some()),
+        ];
+        known.into_iter().filter(|(_, is_known)| *is_known).map(|(platform, _)| platform).collect()
+    }
+
+    fn users(&self, platform: Platform) -> Option<&BTreeMap<String, String>> {
+        match platform {
+            Platform::Slack => self.slack.as_ref().map(|settings| &settings.users),
+            Platform::Teams => self.teams.as_ref().map(|settings| &settings.users),
+            Platform::Discord => self.discord.as_ref().map(|settings| &settings.users),
+            Platform::Telegram => self.telegram.as_ref().map(|settings| &settings.users),
+        }
+    }
+}
+
+/// Why a task begins anew.
+#[derive(Debug, thiserror::Error)]
+enum RunError {
+    #[error(transparent)]
+    Log(#[from] LogError),
+    #[error(transparent)]
+    Store(#[from] StoreError),
+    #[error("a value of the mappings cannot be read: {0}")]
+    Value(#[from] serde_json::Error),
+    #[error("another node has gone on from here")]
+    Overtaken,
+}
+
+/// Everything that the tasks share.
+pub struct Bridges {
+    ports: Ports,
+    mappings: Arc<dyn Mappings>,
+    settings: Settings,
+    client: Client,
+    guards: Arc<Guards>,
+    teams_keys: TeamsKeys,
+}
+
+impl Bridges {
+    /// Puts it together.
+    pub fn new(
+        ports: Ports,
+        mappings: Arc<dyn Mappings>,
+        settings: Settings,
+        guards: Arc<Guards>,
+    ) -> Arc<Self> {
+        let client = Client::new(settings.clone());
+        let teams_keys = TeamsKeys::default();
+        Arc::new(Self { ports, mappings, settings, client, guards, teams_keys })
+    }
+
+    /// The work for the partitions that a node claims.
+    pub fn worker(self: &Arc<Self>) -> Worker {
+        let bridges = self.clone();
+        let make = move |place: &TopicPartition| -> BoxFuture<'static, ()> {
+            let (bridges, partition) = (bridges.clone(), place.partition);
+            match &place.topic {
+                Topic::Inbound => Box::pin(inbound::run(bridges, partition)),
+                Topic::Outcomes(_) => Box::pin(watcher::run(bridges, partition)),
+                Topic::Commands(_) | Topic::Partner(_) | Topic::Changes | Topic::Dlq => {
+                    Box::pin(std::future::ready(()))
+                }
+            }
+        };
+        Worker { group: Group::Bridges, make: Arc::new(make) }
+    }
+
+    /// Sends a room a command in the name of a platform's bridge.
+    fn ask(
+        &self,
+        platform: Platform,
+        room: &EntityKey,
+        id: CommandId,
+        body: RoomCommand,
+    ) -> BoxFuture<'static, Result<Offset, LogError>> {
+        let unwritable = |reason: String| -> BoxFuture<'static, Result<Offset, LogError>> {
+            Box::pin(std::future::ready(Err(LogError::Unavailable(reason.into()))))
+        };
+        let name = match platform.as_str().parse() {
+            Ok(name) => name,
+            Err(error) => return unwritable(format!("{platform} is no principal: {error}")),
+        };
+        let command = Command {
+            key: room.clone(),
+            id,
+            tenant: room.tenant.clone(),
+            principal: Principal::Bridge(name),
+            roles: Vec::new(),
+            at: self.ports.clock.now(),
+            expect: None,
+            body: Body::Room(body),
+        };
+        let value = match codec::encode_command(&command) {
+            Ok(value) => value,
+            Err(error) => return unwritable(error.to_string()),
+        };
+        let topic = Topic::Commands(schemas::Kind::Room);
+        let key = room.to_string();
+        let partition = partition_of(key.as_bytes(), self.ports.log.partitions(&topic));
+        let record = NewRecord { key: key.into(), value: value.into(), ..NewRecord::default() };
+        self.ports.log.append(&TopicPartition::new(topic, partition), record)
+    }
+
+    fn names(&self, platform: Platform) -> Identities<'_> {
+        Identities(self.settings.users(platform))
+    }
+}
+
+/// The identity table of a platform.
+struct Identities<'a>(Option<&'a BTreeMap<String, String>>);
+
+impl Names for Identities<'_> {
+    fn here(&self, platform_user: &str) -> Option<String> {
+        self.0?.get(platform_user).cloned()
+    }
+
+    fn there(&self, user: &str) -> Option<String> {
+        let (id, _) = self.0?.iter().find(|(_, name)| *name == user)?;
+        Some(id.clone())
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> Bytes {
+    serde_json::to_vec(value).unwrap_or_default().into()
+}

@@ -1,0 +1,514 @@
+//! What happens in a room, to one channel: in order, each call until it is taken or cannot be.
+
+use std::{sync::Arc, time::Duration};
+
+use actors::{
+    ports::{Checkpoint, Expected, Topic, TopicPartition},
+    runtime::reader::{Admission, ReaderPosition},
+};
+use schemas::{
+    ChangeBody, CommandId, EntityKey, ItemId, Kind, Outcome, OutcomeRecord, Principal, Verdict,
+    board::Attachment,
+    codec,
+    content::{Node, NodeType},
+    room::{LinkHealth, Origin, Platform, RoomChange, RoomCommand},
+};
+use tokio::time::{Instant, sleep};
+
+use super::{
+    Bridges, RunError,
+    client::SendError,
+    json,
+    keys::{self, At, Copy, LinkRow, Sent},
+};
+use crate::{
+    card::picture,
+    codec::{Call, Outgoing, render, telegram_target},
+    discord, emoji, slack, teams, telegram,
+};
+
+/// The pause after a failure of ours.
+const PAUSE: Duration = Duration::from_millis(500);
+/// A place that moved over what does not matter to this link is saved after this.
+const SAVE_AFTER: Duration = Duration::from_secs(1);
+/// The first pause after a fault of the platform; each is twice the one before.
+const RETRY: Duration = Duration::from_millis(250);
+/// The longest of these pauses.
+const RETRY_MOST: Duration = Duration::from_secs(30);
+/// A call is given up after so many faults in a row.
+const ATTEMPTS: u32 = 12;
+/// A link whose credentials are refused or whose channel is gone tries again after this.
+const RECOVER: Duration = Duration::from_secs(30);
+
+/// Serves a link until the task is dropped.
+pub(super) async fn run(bridges: Arc<Bridges>, partition: i32, row: LinkRow) {
+    let Some(room) = row.room() else { return };
+    loop {
+        let mut link = Link { bridges: &bridges, row: &row, room: &room, health: None, said: 0 };
+        if let Err(error) = link.follow(partition).await {
+            let (room, link) = (&row.room, &row.link);
+            tracing::warn!(room, %link, %error, "a link starts anew");
+        }
+        sleep(PAUSE).await;
+    }
+}
+
+struct Link<'a> {
+    bridges: &'a Bridges,
+    row: &'a LinkRow,
+    room: &'a EntityKey,
+    health: Option<LinkHealth>,
+    /// How often its health was told, for command ids.
+    said: u32,
+}
+
+/// A change that the channel should see.
+enum Action {
+    /// These calls; those of a message say which it is.
+    Calls(Vec<Call>, Option<Shown>),
+    Nothing,
+}
+
+/// A message and the name that it is shown under.
+struct Shown {
+    message: ItemId,
+    author: Option<String>,
+}
+
+impl Link<'_> {
+    async fn follow(&mut self, partition: i32) -> Result<(), RunError> {
+        let bridges = self.bridges;
+        let name = keys::position(self.row);
+        let Some(saved) = bridges.mappings.get(&name).await? else {
+            // It was removed meanwhile; the watcher ends this task.
+            return Ok(());
+        };
+        let at: At = serde_json::from_slice(&saved)?;
+        let mut saved = Expected { key: name, value: Some(saved) };
+        let mut done = at.done;
+        let mut reader = ReaderPosition::new(at.checkpoint());
+        let of = TopicPartition::new(Topic::Outcomes(Kind::Room), partition);
+        let mut tail = bridges.ports.log.tail(&of, at.checkpoint().offset).await?;
+        let mut since = Instant::now();
+        loop {
+            for record in tail.next().await? {
+                let Ok(decoded) = codec::decode_outcome(Kind::Room, &record.value) else {
+                    reader.skip(record.offset);
+                    continue;
+                };
+                let before = reader.checkpoint();
+                let admission = reader.admit(record.offset, &decoded, &bridges.guards);
+                let OutcomeRecord::Outcome(outcome) = decoded else { continue };
+                if admission == Admission::Counts && outcome.key.as_ref() == Some(self.room) {
+                    let at = Checkpoint { offset: record.offset, ..before };
+                    self.take(&outcome, at, done, &mut saved).await?;
+                }
+                done = 0;
+            }
+            if since.elapsed() > SAVE_AFTER {
+                self.save(At::new(reader.checkpoint(), 0), Vec::new(), &mut saved).await?;
+                since = Instant::now();
+            }
+        }
+    }
+
+    /// Saves the place with what was learnt, unless another node did meanwhile.
+    async fn save(
+        &self,
+        at: At,
+        mut changes: Vec<(String, Option<bytes::Bytes>)>,
+        saved: &mut Expected,
+    ) -> Result<(), RunError> {
+        let value = json(&at);
+        changes.push((saved.key.clone(), Some(value.clone())));
+        if !self.bridges.mappings.write(changes, Some(saved.clone())).await? {
+            return Err(RunError::Overtaken);
+        }
+        saved.value = Some(value);
+        Ok(())
+    }
+
+    async fn take(
+        &mut self,
+        outcome: &Outcome,
+        at: Checkpoint,
+        done: usize,
+        saved: &mut Expected,
+    ) -> Result<(), RunError> {
+        let (Verdict::Accepted { changes, .. }, None) = (&outcome.verdict, &outcome.repeats) else {
+            return Ok(());
+        };
+        for (number, change) in changes.iter().enumerate().skip(done) {
+            let ChangeBody::Room(change) = &change.body else { continue };
+            let mut learnt = Vec::new();
+            let action = self.action(change, outcome, &mut learnt).await?;
+            if let Action::Calls(calls, shown) = action {
+                self.carry_out(calls, shown, &mut learnt).await?;
+            }
+            if !learnt.is_empty() {
+                self.save(At::new(at, number + 1), learnt, saved).await?;
+            }
+        }
+        Ok(())
+    }
+
+    async fn copy(&self, message: &ItemId) -> Result<Option<Copy>, RunError> {
+        let found = self.bridges.mappings.get(&keys::copy(self.row, message)).await?;
+        Ok(found.map(|value| serde_json::from_slice(&value)).transpose()?)
+    }
+
+    /// The platform's id of a message's first part.
+    async fn id_there(&self, message: Option<&ItemId>) -> Result<Option<String>, RunError> {
+        let Some(message) = message else { return Ok(None) };
+        Ok(self.copy(message).await?.and_then(|copy| copy.ids.into_iter().next()))
+    }
+
+    fn is_native(&self, origin: &Origin) -> bool {
+        let LinkRow { platform, workspace, channel, .. } = self.row;
+        (origin.platform.as_str(), &origin.workspace, &origin.channel)
+            == (platform.as_str(), workspace, channel)
+    }
+
+    /// What a change means here; what is learnt without a call is added to `learnt`.
+    async fn action(
+        &self,
+        change: &RoomChange,
+        outcome: &Outcome,
+        learnt: &mut Vec<(String, Option<bytes::Bytes>)>,
+    ) -> Result<Action, RunError> {
+        let platform = self.row.platform;
+        Ok(match change {
+            RoomChange::MessagePosted {
+                message,
+                author,
+                content,
+                text,
+                reply_to,
+                thread,
+                attachments,
+                origin,
+            } => {
+                if let Some(origin) = origin.as_ref().filter(|origin| self.is_native(origin)) {
+                    let copy =
+                        Copy { ids: vec![origin.message.clone()], native: true, ..Copy::default() };
+                    learnt.push((keys::copy(self.row, message), Some(json(&copy))));
+                    return Ok(Action::Nothing);
+                }
+                let mut content = content.clone();
+                if content.is_empty() && !text.is_empty() {
+                    content.push(Node::of(NodeType::Paragraph, vec![Node::text(text)]));
+                }
+                content.extend(attachments.iter().map(file));
+                let outgoing = Outgoing {
+                    author: Some(shown(author, origin.as_ref())),
+                    content,
+                    reply_to: self.id_there(reply_to.as_ref()).await?,
+                    thread: self.id_there(thread.as_ref()).await?.filter(|_| has_threads(platform)),
+                    id: message.to_string(),
+                    ..self.outgoing()
+                };
+                self.rendered(&outgoing, message)
+            }
+            RoomChange::MessageEdited { message, content, .. } => match self.copy(message).await? {
+                Some(copy) if !copy.native => {
+                    let outgoing = Outgoing {
+                        author: copy.author,
+                        content: content.clone(),
+                        known: copy.ids,
+                        id: message.to_string(),
+                        ..self.outgoing()
+                    };
+                    self.rendered(&outgoing, message)
+                }
+                Some(_) | None => Action::Nothing,
+            },
+            RoomChange::MessageDeleted { message } => match self.copy(message).await? {
+                Some(copy) if !copy.native => Action::Calls(self.deletions(&copy.ids), None),
+                Some(_) | None => Action::Nothing,
+            },
+            RoomChange::ReactionAdded { message, emoji, user } => {
+                self.reaction(message, emoji, user, outcome, true, learnt).await?
+            }
+            RoomChange::ReactionRemoved { message, emoji, user } => {
+                self.reaction(message, emoji, user, outcome, false, learnt).await?
+            }
+            RoomChange::MessagePinned { message } => self.pin(message, outcome, true).await?,
+            RoomChange::MessageUnpinned { message } => self.pin(message, outcome, false).await?,
+            _nothing_to_see => Action::Nothing,
+        })
+    }
+
+    fn outgoing(&self) -> Outgoing {
+        Outgoing { channel: self.row.channel.clone(), ..Outgoing::default() }
+    }
+
+    fn rendered(&self, outgoing: &Outgoing, message: &ItemId) -> Action {
+        let platform = self.row.platform;
+        let shown = Shown { message: message.clone(), author: outgoing.author.clone() };
+        match render(platform, outgoing, &self.bridges.names(platform)) {
+            Ok(calls) => Action::Calls(calls, Some(shown)),
+            Err(error) => {
+                tracing::warn!(link = %self.row.link, %error, "a message cannot be written");
+                Action::Nothing
+            }
+        }
+    }
+
+    fn deletions(&self, ids: &[String]) -> Vec<Call> {
+        let channel = self.row.channel.as_str();
+        match self.row.platform {
+            Platform::Slack => {
+                ids.iter().map(|id| Call::from(slack::delete(channel, id))).collect()
+            }
+            Platform::Teams => {
+                let target = teams::Target { channel, thread: None };
+                ids.iter().map(|id| Call::from(teams::delete(target, id))).collect()
+            }
+            Platform::Discord => {
+                let target = discord::Target { channel, webhook: None, thread: None };
+                ids.iter().map(|id| Call::from(discord::delete(target, id))).collect()
+            }
+            Platform::Telegram => {
+                let numbers: Vec<i64> = ids.iter().filter_map(|id| id.parse().ok()).collect();
+                let Ok(target) = telegram_target(channel, None) else { return Vec::new() };
+                telegram::delete(target, &numbers).into_iter().map(Call::from).collect()
+            }
+        }
+    }
+
+    /// The bot reacts once for all who reacted elsewhere, and takes it back with the last of them.
+    async fn reaction(
+        &self,
+        message: &ItemId,
+        reacted: &str,
+        user: &str,
+        outcome: &Outcome,
+        is_added: bool,
+        learnt: &mut Vec<(String, Option<bytes::Bytes>)>,
+    ) -> Result<Action, RunError> {
+        if self.is_ours(outcome) {
+            return Ok(Action::Nothing);
+        }
+        let Some(mut copy) = self.copy(message).await? else { return Ok(Action::Nothing) };
+        let Some(id) = copy.ids.first().cloned() else { return Ok(Action::Nothing) };
+        let users = copy.reactions.entry(reacted.to_owned()).or_default();
+        let before = users.len();
+        users.retain(|other| other != user);
+        if is_added {
+            users.push(user.to_owned());
+        }
+        let is_changed = (before == 0) != users.is_empty() || (before > 0 && users.is_empty());
+        copy.reactions.retain(|_, users| !users.is_empty());
+        learnt.push((keys::copy(self.row, message), Some(json(&copy))));
+        if !is_changed {
+            return Ok(Action::Nothing);
+        }
+        let channel = self.row.channel.as_str();
+        let call = match self.row.platform {
+            Platform::Slack => {
+                let change =
+                    if is_added { slack::Reaction::Added } else { slack::Reaction::Removed };
+                Some(slack::react(channel, &id, &emoji::shortcode(reacted), change).into())
+            }
+            Platform::Discord => {
+                Some(discord::react(channel, &id, &emoji::character(reacted), is_added).into())
+            }
+            Platform::Telegram => {
+                // A bot has one reaction a message: the newest that is left.
+                let left = if is_added {
+                    Some(reacted)
+                } else {
+                    copy.reactions.keys().next().map(String::as_str)
+                };
+                let target = telegram_target(channel, None).ok();
+                let id = id.parse().ok();
+                target.zip(id).map(|(target, id)| {
+                    telegram::react(target, id, left.map(emoji::character).as_deref()).into()
+                })
+            }
+            // Bots cannot react there.
+            Platform::Teams => None,
+        };
+        Ok(call.map_or(Action::Nothing, |call| Action::Calls(vec![call], None)))
+    }
+
+    async fn pin(
+        &self,
+        message: &ItemId,
+        outcome: &Outcome,
+        is_pinned: bool,
+    ) -> Result<Action, RunError> {
+        if self.is_ours(outcome) {
+            return Ok(Action::Nothing);
+        }
+        let Some(id) = self.id_there(Some(message)).await? else { return Ok(Action::Nothing) };
+        let channel = &self.row.channel;
+        let call = match self.row.platform {
+            Platform::Slack => Some(Call {
+                method: "POST",
+                path: if is_pinned { "pins.add" } else { "pins.remove" }.to_owned(),
+                body: serde_json::json!({"channel": channel, "timestamp": id}),
+            }),
+            Platform::Discord => Some(Call {
+                method: if is_pinned { "PUT" } else { "DELETE" },
+                path: format!("/channels/{channel}/messages/pins/{id}"),
+                body: serde_json::Value::Null,
+            }),
+            Platform::Telegram => id.parse::<i64>().ok().map(|id| Call {
+                method: "POST",
+                path: if is_pinned { "pinChatMessage" } else { "unpinChatMessage" }.to_owned(),
+                body: serde_json::json!({"chat_id": channel, "message_id": id,
+                    "disable_notification": true}),
+            }),
+            // Bots cannot pin there.
+            Platform::Teams => None,
+        };
+        Ok(call.map_or(Action::Nothing, |call| Action::Calls(vec![call], None)))
+    }
+
+    /// Whether this platform's own bridge asked for it: then the channel has it already.
+    fn is_ours(&self, outcome: &Outcome) -> bool {
+        matches!(&outcome.by, Principal::Bridge(name) if name.as_str() == self.row.platform.as_str())
+    }
+
+    /// Makes calls in order, each until the platform has taken it or never will. Adds what they made.
+    async fn carry_out(
+        &mut self,
+        calls: Vec<Call>,
+        shown: Option<Shown>,
+        learnt: &mut Vec<(String, Option<bytes::Bytes>)>,
+    ) -> Result<(), RunError> {
+        let mut ids = Vec::new();
+        for call in &calls {
+            let made = self.make(call).await?;
+            ids.extend(made.or_else(|| edited_id(self.row.platform, call)));
+        }
+        let Some(Shown { message, author }) = shown else { return Ok(()) };
+        let LinkRow { platform, workspace, channel, .. } = self.row;
+        let known = self.copy(&message).await?.unwrap_or_default();
+        for id in &ids {
+            let sent = Sent { room: self.row.room.clone(), message: message.clone() };
+            let key = keys::sent(*platform, workspace, channel, id);
+            learnt.push((key, Some(json(&sent))));
+        }
+        let copy = Copy { ids, author, ..known };
+        learnt.push((keys::copy(self.row, &message), Some(json(&copy))));
+        Ok(())
+    }
+
+    async fn make(&mut self, call: &Call) -> Result<Option<String>, RunError> {
+        let platform = self.row.platform;
+        let mut faults = 0;
+        loop {
+            let service_url = match platform {
+                Platform::Teams => {
+                    self.bridges.mappings.get(&keys::service_url(&self.row.channel)).await?
+                }
+                Platform::Slack | Platform::Discord | Platform::Telegram => None,
+            };
+            let service_url = service_url.and_then(|url| String::from_utf8(url.to_vec()).ok());
+            let result = self.bridges.client.call(platform, call, service_url.as_deref()).await;
+            let pause = match result {
+                Ok(made) => {
+                    self.tell(LinkHealth::Connected, None).await;
+                    return Ok(made);
+                }
+                Err(SendError::Moot(_)) => return Ok(None),
+                Err(SendError::Wait(pause)) => {
+                    let reason = format!("the platform asks to wait {} ms", pause.as_millis());
+                    self.tell(LinkHealth::Throttled, Some(reason)).await;
+                    pause
+                }
+                Err(SendError::Passing(reason)) => {
+                    faults += 1;
+                    if faults >= ATTEMPTS {
+                        self.give_up(call, &reason).await?;
+                        return Ok(None);
+                    }
+                    self.tell(LinkHealth::Throttled, Some(reason)).await;
+                    backoff(faults)
+                }
+                Err(SendError::Credentials(reason)) => {
+                    self.tell(LinkHealth::CredentialsRefused, Some(reason)).await;
+                    RECOVER
+                }
+                Err(SendError::Gone(reason)) => {
+                    self.tell(LinkHealth::ChannelGone, Some(reason)).await;
+                    RECOVER
+                }
+                Err(SendError::Refused(reason)) => {
+                    self.give_up(call, &reason).await?;
+                    return Ok(None);
+                }
+            };
+            sleep(pause).await;
+        }
+    }
+
+    /// What cannot be sent is kept where it can be sent again from (`dlq retry`).
+    async fn give_up(&self, call: &Call, reason: &str) -> Result<(), RunError> {
+        let LinkRow { platform, workspace, channel, link, .. } = self.row;
+        let key = format!("{platform}:{workspace}:{channel}");
+        let reason = format!("link {link}: {reason}");
+        let letter =
+            super::inbound::letter(key, &json(call), &reason, self.bridges.ports.clock.now());
+        let dlq = TopicPartition::new(Topic::Dlq, 0);
+        self.bridges.ports.log.append(&dlq, letter).await?;
+        Ok(())
+    }
+
+    /// Says how the link is, where that has changed; if it cannot be said now, it is with the next
+    /// change.
+    async fn tell(&mut self, health: LinkHealth, reason: Option<String>) {
+        if self.health == Some(health) {
+            return;
+        }
+        self.said += 1;
+        let source = format!("{}/{}/{}", self.row.link, self.said, self.bridges.ports.clock.now());
+        let body = RoomCommand::SetLinkHealth { link: self.row.link.clone(), health, reason };
+        let id = CommandId::derived(&source);
+        if self.bridges.ask(self.row.platform, self.room, id, body).await.is_ok() {
+            self.health = Some(health);
+        }
+    }
+}
+
+/// The id in an edit: the platform does not say it again in every answer.
+fn edited_id(platform: Platform, call: &Call) -> Option<String> {
+    match platform {
+        Platform::Slack => call.body["ts"].as_str().map(str::to_owned),
+        Platform::Telegram => call.body["message_id"].as_i64().map(|id| id.to_string()),
+        Platform::Teams | Platform::Discord if call.method != "DELETE" => {
+            let id = call.path.split('?').next()?.rsplit('/').next()?;
+            Some(id.to_owned())
+        }
+        Platform::Teams | Platform::Discord => None,
+    }
+}
+
+fn has_threads(platform: Platform) -> bool {
+    match platform {
+        Platform::Slack | Platform::Teams => true,
+        Platform::Discord | Platform::Telegram => false,
+    }
+}
+
+/// Under which name a message is shown elsewhere.
+fn shown(author: &str, origin: Option<&Origin>) -> String {
+    match origin {
+        Some(origin) => origin.author.clone(),
+        None => author.split_once(':').map_or(author, |(_, name)| name).to_owned(),
+    }
+}
+
+/// A file as a link to it.
+fn file(attachment: &Attachment) -> Node {
+    picture(&attachment.url, &attachment.name)
+}
+
+fn backoff(faults: u32) -> Duration {
+    let doubled = RETRY * 2_u32.saturating_pow(faults.min(10).saturating_sub(1));
+    let most = doubled.min(RETRY_MOST);
+    // Between half and the whole, so that many do not come back at once.
+    most.mul_f64(rand::random_range(0.5..=1.0))
+}
