@@ -8,6 +8,7 @@ pub mod discord;
 mod emoji;
 pub mod message;
 pub mod runtime;
+pub mod simulator;
 pub mod slack;
 pub mod split;
 pub mod teams;

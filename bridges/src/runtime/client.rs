@@ -135,6 +135,17 @@ impl Client {
         Ok((status, wait, serde_json::from_slice(&body).unwrap_or(Value::Null)))
     }
 
+    /// Where Discord's Gateway is.
+    pub(super) async fn discord_gateway(&self) -> Result<String, SendError> {
+        let settings = self.settings.discord.as_ref().ok_or_else(not_configured)?;
+        let url = format!("{}/gateway/bot", settings.api.trim_end_matches('/'));
+        let call = Call { method: "GET", path: String::new(), body: Value::Null };
+        let bearer = format!("Bot {}", settings.bot_token);
+        let (status, _, body) = self.send(&call, url, Some(bearer)).await?;
+        let url = body["url"].as_str().map(str::to_owned);
+        url.ok_or_else(|| SendError::Credentials(format!("{status}: {body}")))
+    }
+
     /// A JSON document at an address.
     pub(super) async fn document(&self, url: &str) -> Result<Value, SendError> {
         let failed = |error: reqwest::Error| SendError::Passing(error.to_string());

@@ -15,7 +15,7 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{
-    Bridges, RunError, json,
+    Bridges, RunError, Task, discord_gateway, json,
     keys::{self, LinkRow, Sent},
 };
 use crate::{
@@ -26,6 +26,8 @@ use crate::{
 
 /// The header that names the platform of a payload.
 const PLATFORM: &str = "platform";
+/// The header by which a payload is known when it comes again.
+const ID: &str = "id";
 /// The header of a record that is a call to be made again.
 const CALL: &str = "call";
 /// The pause after a failure.
@@ -38,6 +40,18 @@ pub(super) fn record(platform: Platform, place: &Place, payload: Bytes) -> NewRe
     let key = format!("{platform}:{}:{}", place.workspace, place.channel);
     let headers = vec![(PLATFORM.to_owned(), Bytes::from_static(platform.as_str().as_bytes()))];
     NewRecord { key: key.into(), value: payload, headers, ..NewRecord::default() }
+}
+
+/// The same where the payload does not say by which it is known when it comes again.
+pub(super) fn record_known_as(
+    platform: Platform,
+    place: &Place,
+    payload: Bytes,
+    id: &str,
+) -> NewRecord {
+    let mut record = record(platform, place, payload);
+    record.headers.push((ID.to_owned(), Bytes::from(id.to_owned())));
+    record
 }
 
 /// The dead letter of a call that cannot be made: retried, it comes here.
@@ -63,6 +77,9 @@ fn header<'a>(record: &'a Record, name: &str) -> Option<&'a str> {
 
 /// Reads a partition until the task is dropped.
 pub(super) async fn run(bridges: Arc<Bridges>, partition: i32) {
+    // Whoever has the first partition holds what a token may have only one of.
+    let _gateway =
+        (partition == 0).then(|| Task(tokio::spawn(discord_gateway::run(bridges.clone()))));
     loop {
         if let Err(error) = read(&bridges, partition).await {
             tracing::warn!(partition, %error, "reading what platforms sent starts anew");
@@ -117,7 +134,7 @@ async fn take(
             return Ok(());
         }
     };
-    let source = match &payload.id {
+    let source = match payload.id.as_deref().or_else(|| header(record, ID)) {
         Some(id) => format!("{key} {id}"),
         None => format!("{of}/{}", record.offset),
     };

@@ -7,6 +7,7 @@
 //! is and which message is which are kept in [`Mappings`], so they outlive a restart.
 
 mod client;
+mod discord_gateway;
 mod inbound;
 mod keys;
 mod outbound;
@@ -26,6 +27,7 @@ use schemas::{
     room::{Platform, RoomCommand},
 };
 use serde::Deserialize;
+use tokio::task::JoinHandle;
 
 pub use self::webhooks::{Answer, Request};
 use self::{client::Client, webhooks::TeamsKeys};
@@ -188,6 +190,15 @@ enum RunError {
     Value(#[from] serde_json::Error),
     #[error("another node has gone on from here")]
     Overtaken,
+}
+
+/// A task that ends with its owner.
+struct Task(JoinHandle<()>);
+
+impl Drop for Task {
+    fn drop(&mut self) {
+        self.0.abort();
+    }
 }
 
 /// Everything that the tasks share.

@@ -10,13 +10,10 @@ use schemas::{
     ChangeBody, EntityKey, Kind, Outcome, OutcomeRecord, Verdict, codec,
     room::{Direction, RoomChange},
 };
-use tokio::{
-    task::JoinHandle,
-    time::{Instant, sleep},
-};
+use tokio::time::{Instant, sleep};
 
 use super::{
-    Bridges, RunError, json,
+    Bridges, RunError, Task, json,
     keys::{self, At, LinkRow},
     outbound,
 };
@@ -33,15 +30,6 @@ pub(super) async fn run(bridges: Arc<Bridges>, partition: i32) {
             tracing::warn!(partition, %error, "watching links starts anew");
         }
         sleep(PAUSE).await;
-    }
-}
-
-/// A task that ends with its owner.
-struct Task(JoinHandle<()>);
-
-impl Drop for Task {
-    fn drop(&mut self) {
-        self.0.abort();
     }
 }
 

@@ -1,5 +1,6 @@
 //! The integration tests: one binary, each test with ports and folders of its own.
 
+mod bridges;
 mod browser;
 mod cluster;
 mod crash;

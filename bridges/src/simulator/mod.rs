@@ -1,0 +1,235 @@
+//! Servers that stand for the four platforms, for tests and demonstrations: they take the calls that
+//! the bridges make, as the platforms' documents say, remember what is in each channel, and send what
+//! people there do to a node, signed.
+//!
+//! They are faithful in ids, credentials, answers, errors and rate limits, as far as the bridges use
+//! them.
+
+mod gateway;
+mod people;
+mod server;
+
+use std::{
+    collections::BTreeMap,
+    io,
+    net::{Ipv4Addr, SocketAddr, TcpListener},
+    sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc},
+    thread::JoinHandle,
+    time::Duration,
+};
+
+use self::gateway::Gateway;
+use actix_web::dev::ServerHandle;
+pub use people::{NotTaken, People};
+use rsa::{
+    RsaPrivateKey, pkcs1::EncodeRsaPrivateKey as _, pkcs8::LineEnding, traits::PublicKeyParts as _,
+};
+use schemas::room::Platform;
+use serde_json::{Value, json};
+
+/// What the simulated apps are known by.
+pub(crate) const SLACK_SECRET: &str = "slack-signing-secret";
+pub(crate) const SLACK_TOKEN: &str = "xoxb-simulated";
+pub(crate) const DISCORD_TOKEN: &str = "discord-simulated";
+pub(crate) const TELEGRAM_TOKEN: &str = "1:telegram-simulated";
+pub(crate) const TELEGRAM_SECRET: &str = "telegram-secret";
+pub(crate) const TEAMS_APP: &str = "teams-app";
+pub(crate) const TEAMS_PASSWORD: &str = "teams-password";
+pub(crate) const TEAMS_BEARER: &str = "teams-bearer";
+pub(crate) const TEAMS_KID: &str = "simulated-key";
+/// The names of bots.
+pub(crate) const SLACK_BOT: &str = "B0SIMULATED";
+pub(crate) const DISCORD_BOT: &str = "900000000000000001";
+
+/// A message in a simulated channel.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Kept {
+    /// The platform's id of it.
+    pub id: String,
+    /// The call's body that made it or edited it last.
+    pub body: Value,
+    /// How often it was edited.
+    pub edits: u32,
+    /// Whether it was taken back.
+    pub deleted: bool,
+    /// The bot's reactions, as the platform names them.
+    pub reactions: Vec<String>,
+}
+
+/// How a platform fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum Faults {
+    /// Not at all.
+    #[default]
+    None,
+    /// Every other call is answered 429 or 503, in turn, and not done.
+    Half,
+    /// The bot's credentials are refused.
+    Credentials,
+}
+
+#[derive(Default)]
+pub(crate) struct World {
+    pub(crate) channels: BTreeMap<(Platform, String), Vec<Kept>>,
+    pub(crate) next: u64,
+    pub(crate) faults: BTreeMap<Platform, Faults>,
+    pub(crate) calls: BTreeMap<Platform, u64>,
+    /// Messages by the nonce they were sent with, at Discord.
+    pub(crate) nonces: BTreeMap<String, String>,
+}
+
+impl World {
+    /// Keeps a new message; gives its id.
+    pub(crate) fn keep(&mut self, platform: Platform, channel: &str, body: Value) -> String {
+        let id = self.new_id(platform);
+        let kept = Kept { id: id.clone(), body, edits: 0, deleted: false, reactions: Vec::new() };
+        self.channels.entry((platform, channel.to_owned())).or_default().push(kept);
+        id
+    }
+
+    pub(crate) fn new_id(&mut self, platform: Platform) -> String {
+        self.next += 1;
+        match platform {
+            Platform::Slack => {
+                format!("17000{:05}.{:06}", self.next / 1_000_000, self.next % 1_000_000)
+            }
+            Platform::Teams => format!("17000{:08}", self.next),
+            Platform::Discord => format!("11{:017}", self.next),
+            Platform::Telegram => self.next.to_string(),
+        }
+    }
+
+    pub(crate) fn find(
+        &mut self,
+        platform: Platform,
+        channel: &str,
+        id: &str,
+    ) -> Option<&mut Kept> {
+        let kept = self.channels.get_mut(&(platform, channel.to_owned()))?;
+        kept.iter_mut().find(|kept| kept.id == id && !kept.deleted)
+    }
+}
+
+pub(crate) struct Shared {
+    world: Mutex<World>,
+    gateway: OnceLock<Arc<Gateway>>,
+    pub(crate) teams_key: RsaPrivateKey,
+}
+
+impl Shared {
+    pub(crate) fn world(&self) -> MutexGuard<'_, World> {
+        self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn gateway(&self) -> Option<&Gateway> {
+        self.gateway.get().map(|gateway| &**gateway)
+    }
+
+    pub(crate) fn teams_pem(&self) -> String {
+        let pem = self.teams_key.to_pkcs1_pem(LineEnding::LF);
+        pem.map(|pem| pem.to_string()).unwrap_or_default()
+    }
+
+    /// The keys as the Bot Connector lists them.
+    pub(crate) fn teams_keys(&self) -> Value {
+        use base64::{Engine as _, engine::general_purpose::URL_SAFE_NO_PAD};
+        let encode = |number: &rsa::BigUint| URL_SAFE_NO_PAD.encode(number.to_bytes_be());
+        json!({"keys": [{
+            "kty": "RSA", "use": "sig", "kid": TEAMS_KID, "endorsements": ["msteams"],
+            "n": encode(self.teams_key.n()), "e": encode(self.teams_key.e()),
+        }]})
+    }
+}
+
+/// The four servers, on a loopback port of their own. They end when this is dropped.
+pub struct Simulators {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+    server: ServerHandle,
+    thread: Option<JoinHandle<()>>,
+}
+
+impl Simulators {
+    /// Starts them.
+    ///
+    /// # Errors
+    /// If no port can be had or no key be made.
+    pub fn start() -> io::Result<Self> {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
+        let address = listener.local_addr()?;
+        let teams_key =
+            RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 2_048).map_err(io::Error::other)?;
+        let shared =
+            Arc::new(Shared { world: Mutex::default(), gateway: OnceLock::new(), teams_key });
+        let (started, starting) = mpsc::channel();
+        let served = shared.clone();
+        let thread = std::thread::Builder::new().name("simulators".into()).spawn(move || {
+            let result = actix_web::rt::System::new().block_on(async {
+                served.gateway.set(Gateway::start().await?).ok();
+                let server = server::run(listener, address, served)?;
+                started.send(server.handle()).ok();
+                server.await
+            });
+            if let Err(error) = result {
+                tracing::error!(%error, "the simulators ended");
+            }
+        })?;
+        let ended = |_| io::Error::other("the simulators did not start");
+        let server = starting.recv_timeout(Duration::from_secs(10)).map_err(ended)?;
+        Ok(Self { address, shared, server, thread: Some(thread) })
+    }
+
+    /// The settings of a node that talks to them, as variables.
+    pub fn variables(&self) -> Vec<(String, String)> {
+        let at = |path: &str| format!("http://{}{path}", self.address);
+        let key = people::discord_public_key();
+        [
+            ("SLACK__SIGNING_SECRET", SLACK_SECRET.to_owned()),
+            ("SLACK__BOT_TOKEN", SLACK_TOKEN.to_owned()),
+            ("SLACK__API", at("/slack/api/")),
+            ("DISCORD__PUBLIC_KEY", key),
+            ("DISCORD__BOT_TOKEN", DISCORD_TOKEN.to_owned()),
+            ("DISCORD__API", at("/discord")),
+            ("TELEGRAM__BOT_TOKEN", TELEGRAM_TOKEN.to_owned()),
+            ("TELEGRAM__WEBHOOK_SECRET", TELEGRAM_SECRET.to_owned()),
+            ("TELEGRAM__API", at("/telegram")),
+            ("TEAMS__APP_ID", TEAMS_APP.to_owned()),
+            ("TEAMS__APP_PASSWORD", TEAMS_PASSWORD.to_owned()),
+            ("TEAMS__TOKEN_URL", at("/teams/token")),
+            ("TEAMS__OPENID_METADATA", at("/teams/openid")),
+        ]
+        .map(|(name, value)| (format!("BRIDGES__{name}"), value))
+        .into()
+    }
+
+    /// What the bot has put into a channel, the oldest first.
+    pub fn kept(&self, platform: Platform, channel: &str) -> Vec<Kept> {
+        let world = self.shared.world();
+        world.channels.get(&(platform, channel.to_owned())).cloned().unwrap_or_default()
+    }
+
+    /// How many calls a platform was asked, those that failed included.
+    pub fn calls(&self, platform: Platform) -> u64 {
+        self.shared.world().calls.get(&platform).copied().unwrap_or(0)
+    }
+
+    /// Has a platform fail from now on.
+    pub fn fail(&self, platform: Platform, faults: Faults) {
+        self.shared.world().faults.insert(platform, faults);
+    }
+
+    /// The people of the platforms, who write to the node at `node`, such as `127.0.0.1:8080`.
+    pub fn people(&self, node: &str) -> People {
+        People::new(self.shared.clone(), self.address, node)
+    }
+}
+
+impl Drop for Simulators {
+    fn drop(&mut self) {
+        drop(self.server.stop(false));
+        if let Some(thread) = self.thread.take() {
+            // Its end is not worth waiting for.
+            drop(thread);
+        }
+    }
+}

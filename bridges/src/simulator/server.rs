@@ -1,0 +1,386 @@
+//! What the platforms' APIs answer.
+
+use std::{
+    net::{SocketAddr, TcpListener},
+    sync::Arc,
+};
+
+use actix_web::{
+    App, HttpRequest, HttpResponse, HttpServer,
+    dev::Server,
+    http::{StatusCode, header},
+    web,
+};
+use schemas::room::Platform;
+use serde_json::{Value, json};
+
+use super::{
+    DISCORD_BOT, DISCORD_TOKEN, Faults, SLACK_BOT, SLACK_TOKEN, Shared, TEAMS_APP, TEAMS_BEARER,
+    TEAMS_PASSWORD, TELEGRAM_TOKEN,
+};
+
+type Data = web::Data<Arc<Shared>>;
+
+pub(super) fn run(
+    listener: TcpListener,
+    address: SocketAddr,
+    shared: Arc<Shared>,
+) -> std::io::Result<Server> {
+    let server = HttpServer::new(move || {
+        App::new()
+            .app_data(web::Data::new(shared.clone()))
+            .app_data(web::Data::new(address))
+            .app_data(web::JsonConfig::default().limit(1 << 20))
+            .route("/slack/api/{method}", web::post().to(slack))
+            .route("/telegram/bot{token}/{method}", web::post().to(telegram))
+            .route("/discord/users/@me", web::get().to(discord_me))
+            .route("/discord/gateway/bot", web::get().to(discord_gateway))
+            .route("/discord/channels/{channel}/messages", web::post().to(discord_post))
+            .route("/discord/channels/{channel}/messages/{id}", web::patch().to(discord_edit))
+            .route("/discord/channels/{channel}/messages/{id}", web::delete().to(discord_delete))
+            .route(
+                "/discord/channels/{channel}/messages/{id}/reactions/{emoji}/@me",
+                web::put().to(discord_react),
+            )
+            .route(
+                "/discord/channels/{channel}/messages/{id}/reactions/{emoji}/@me",
+                web::delete().to(discord_unreact),
+            )
+            .route("/teams/token", web::post().to(teams_token))
+            .route("/teams/openid", web::get().to(teams_openid))
+            .route("/teams/keys", web::get().to(teams_keys))
+            .route("/teams/v3/conversations/{id}/activities", web::post().to(teams_post))
+            .route("/teams/v3/conversations/{id}/activities/{activity}", web::put().to(teams_edit))
+            .route(
+                "/teams/v3/conversations/{id}/activities/{activity}",
+                web::delete().to(teams_delete),
+            )
+    });
+    Ok(server.workers(1).disable_signals().listen(listener)?.run())
+}
+
+/// The answer of a platform that fails now, if it does.
+fn fault(shared: &Shared, platform: Platform) -> Option<HttpResponse> {
+    let mut world = shared.world();
+    let calls = world.calls.entry(platform).or_default();
+    *calls += 1;
+    let calls = *calls;
+    match world.faults.get(&platform).copied().unwrap_or_default() {
+        Faults::None => None,
+        Faults::Half if calls.is_multiple_of(2) => None,
+        Faults::Half if calls % 4 == 1 => Some(
+            HttpResponse::TooManyRequests()
+                .insert_header((header::RETRY_AFTER, "0.01"))
+                .json(json!({"ok": false, "error": "ratelimited", "error_code": 429,
+                    "retry_after": 0.01, "description": "Too Many Requests: retry after 0"})),
+        ),
+        Faults::Half => Some(HttpResponse::ServiceUnavailable().finish()),
+        Faults::Credentials => Some(HttpResponse::Unauthorized().json(json!({"ok": false,
+            "error": "invalid_auth", "error_code": 401, "description": "Unauthorized",
+            "message": "401: Unauthorized"}))),
+    }
+}
+
+fn bearer<'a>(request: &'a HttpRequest, scheme: &str) -> Option<&'a str> {
+    let given = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+    given.strip_prefix(scheme)?.strip_prefix(' ')
+}
+
+fn text<'a>(body: &'a Value, key: &str) -> &'a str {
+    body[key].as_str().unwrap_or_default()
+}
+
+fn body_of(bytes: &[u8]) -> Value {
+    serde_json::from_slice(bytes).unwrap_or(Value::Null)
+}
+
+async fn slack(
+    shared: Data,
+    method: web::Path<String>,
+    request: HttpRequest,
+    body: web::Bytes,
+) -> HttpResponse {
+    let refused = |error: &str| HttpResponse::Ok().json(json!({"ok": false, "error": error}));
+    if let Some(fault) = fault(&shared, Platform::Slack) {
+        return fault;
+    }
+    if bearer(&request, "Bearer") != Some(SLACK_TOKEN) {
+        return refused("invalid_auth");
+    }
+    let body = body_of(&body);
+    let channel = text(&body, "channel").to_owned();
+    let mut world = shared.world();
+    let id = match method.as_str() {
+        "auth.test" => {
+            return HttpResponse::Ok()
+                .json(json!({"ok": true, "bot_id": SLACK_BOT, "user_id": "U0SIMULATED"}));
+        }
+        "chat.postMessage" => world.keep(Platform::Slack, &channel, body),
+        name => {
+            let id = ["ts", "timestamp"].map(|key| text(&body, key)).concat();
+            let Some(kept) = world.find(Platform::Slack, &channel, &id) else {
+                return refused("message_not_found");
+            };
+            match name {
+                "chat.update" => {
+                    kept.edits += 1;
+                    kept.body = body;
+                }
+                "chat.delete" => kept.deleted = true,
+                "reactions.add" => kept.reactions.push(text(&body, "name").to_owned()),
+                "reactions.remove" => {
+                    kept.reactions.retain(|name| name != text(&body, "name"));
+                }
+                "pins.add" | "pins.remove" => {}
+                _unknown => return refused("unknown_method"),
+            }
+            id
+        }
+    };
+    HttpResponse::Ok().json(json!({"ok": true, "channel": channel, "ts": id}))
+}
+
+async fn telegram(
+    shared: Data,
+    path: web::Path<(String, String)>,
+    body: web::Bytes,
+) -> HttpResponse {
+    let (token, method) = path.into_inner();
+    let refused = |status: u16, description: &str| {
+        let status = StatusCode::from_u16(status).unwrap_or(StatusCode::BAD_REQUEST);
+        HttpResponse::build(status).json(json!({"ok": false, "error_code": status.as_u16(),
+            "description": description}))
+    };
+    if let Some(fault) = fault(&shared, Platform::Telegram) {
+        return fault;
+    }
+    if token != TELEGRAM_TOKEN {
+        return refused(401, "Unauthorized");
+    }
+    let body = body_of(&body);
+    let chat = match &body["chat_id"] {
+        Value::String(chat) => chat.clone(),
+        other => other.to_string(),
+    };
+    let mut world = shared.world();
+    if method == "sendMessage" {
+        let id = world.keep(Platform::Telegram, &chat, body);
+        let number: i64 = id.parse().unwrap_or_default();
+        return HttpResponse::Ok().json(json!({"ok": true, "result": {"message_id": number}}));
+    }
+    if method == "deleteMessages" {
+        for id in body["message_ids"].as_array().into_iter().flatten() {
+            if let Some(kept) = world.find(Platform::Telegram, &chat, &id.to_string()) {
+                kept.deleted = true;
+            }
+        }
+        return HttpResponse::Ok().json(json!({"ok": true, "result": true}));
+    }
+    let id = body["message_id"].to_string();
+    let Some(kept) = world.find(Platform::Telegram, &chat, &id) else {
+        return refused(400, "Bad Request: message to edit not found");
+    };
+    match method.as_str() {
+        "editMessageText" => {
+            kept.edits += 1;
+            kept.body = body;
+        }
+        "setMessageReaction" => {
+            let reactions = body["reaction"].as_array().into_iter().flatten();
+            kept.reactions = reactions.map(|reaction| text(reaction, "emoji").to_owned()).collect();
+        }
+        "pinChatMessage" | "unpinChatMessage" => {}
+        _unknown => return refused(404, "Not Found"),
+    }
+    HttpResponse::Ok().json(json!({"ok": true, "result": true}))
+}
+
+/// The answer to a call to Discord that cannot be done.
+fn discord_refusal(shared: &Shared, request: &HttpRequest) -> Option<HttpResponse> {
+    let body = json!({"message": "401: Unauthorized", "code": 0});
+    let wrong = bearer(request, "Bot") != Some(DISCORD_TOKEN);
+    let refused = || wrong.then(|| HttpResponse::Unauthorized().json(body));
+    fault(shared, Platform::Discord).or_else(refused)
+}
+
+fn unknown_message() -> HttpResponse {
+    HttpResponse::NotFound().json(json!({"message": "Unknown Message", "code": 10_008}))
+}
+
+async fn discord_me(shared: Data, request: HttpRequest) -> HttpResponse {
+    let me = HttpResponse::Ok().json(json!({"id": DISCORD_BOT, "username": "bot"}));
+    discord_refusal(&shared, &request).unwrap_or(me)
+}
+
+async fn discord_gateway(shared: Data, request: HttpRequest) -> HttpResponse {
+    let address = shared.gateway().map(|gateway| gateway.address.to_string());
+    let body = json!({"url": format!("ws://{}", address.unwrap_or_default()), "shards": 1});
+    let answer = HttpResponse::Ok().json(body);
+    discord_refusal(&shared, &request).unwrap_or(answer)
+}
+
+async fn discord_post(
+    shared: Data,
+    channel: web::Path<String>,
+    request: HttpRequest,
+    body: web::Bytes,
+) -> HttpResponse {
+    if let Some(refused) = discord_refusal(&shared, &request) {
+        return refused;
+    }
+    let body = body_of(&body);
+    let mut world = shared.world();
+    let nonce = text(&body, "nonce").to_owned();
+    let known = world.nonces.get(&nonce).cloned().filter(|_| body["enforce_nonce"] == true);
+    let id = match known {
+        Some(id) => id,
+        None => {
+            let id = world.keep(Platform::Discord, &channel, body);
+            world.nonces.insert(nonce, id.clone());
+            id
+        }
+    };
+    HttpResponse::Ok().json(json!({"id": id, "channel_id": channel.as_str()}))
+}
+
+async fn discord_change(
+    shared: Data,
+    path: (&str, &str),
+    request: HttpRequest,
+    change: impl FnOnce(&mut super::Kept),
+) -> HttpResponse {
+    if let Some(refused) = discord_refusal(&shared, &request) {
+        return refused;
+    }
+    let mut world = shared.world();
+    let Some(kept) = world.find(Platform::Discord, path.0, path.1) else {
+        return unknown_message();
+    };
+    change(kept);
+    HttpResponse::Ok().json(json!({"id": path.1}))
+}
+
+async fn discord_edit(
+    shared: Data,
+    path: web::Path<(String, String)>,
+    request: HttpRequest,
+    body: web::Bytes,
+) -> HttpResponse {
+    let change = |kept: &mut super::Kept| {
+        kept.edits += 1;
+        kept.body = body_of(&body);
+    };
+    discord_change(shared, (&path.0, &path.1), request, change).await
+}
+
+async fn discord_delete(
+    shared: Data,
+    path: web::Path<(String, String)>,
+    request: HttpRequest,
+) -> HttpResponse {
+    discord_change(shared, (&path.0, &path.1), request, |kept| kept.deleted = true).await
+}
+
+async fn discord_react(
+    shared: Data,
+    path: web::Path<(String, String, String)>,
+    request: HttpRequest,
+) -> HttpResponse {
+    let emoji = path.2.clone();
+    let change = |kept: &mut super::Kept| kept.reactions.push(emoji);
+    discord_change(shared, (&path.0, &path.1), request, change).await
+}
+
+async fn discord_unreact(
+    shared: Data,
+    path: web::Path<(String, String, String)>,
+    request: HttpRequest,
+) -> HttpResponse {
+    let change = |kept: &mut super::Kept| kept.reactions.retain(|emoji| *emoji != path.2);
+    discord_change(shared, (&path.0, &path.1), request, change).await
+}
+
+async fn teams_token(form: web::Form<std::collections::BTreeMap<String, String>>) -> HttpResponse {
+    let given = |key: &str| form.get(key).map(String::as_str).unwrap_or_default();
+    if (given("client_id"), given("client_secret")) != (TEAMS_APP, TEAMS_PASSWORD) {
+        return HttpResponse::Unauthorized()
+            .json(json!({"error": "invalid_client", "error_description": "wrong secret"}));
+    }
+    HttpResponse::Ok().json(json!({"access_token": TEAMS_BEARER, "expires_in": 3_600}))
+}
+
+async fn teams_openid(address: web::Data<SocketAddr>) -> HttpResponse {
+    let keys = format!("http://{}/teams/keys", **address);
+    HttpResponse::Ok().json(json!({"issuer": "https://api.botframework.com", "jwks_uri": keys}))
+}
+
+async fn teams_keys(shared: Data) -> HttpResponse {
+    HttpResponse::Ok().json(shared.teams_keys())
+}
+
+/// The answer to a call to Teams that cannot be done.
+fn teams_refusal(shared: &Shared, request: &HttpRequest) -> Option<HttpResponse> {
+    let body = json!({"error": {"code": "Unauthorized", "message": "wrong token"}});
+    let wrong = bearer(request, "Bearer") != Some(TEAMS_BEARER);
+    let refused = || wrong.then(|| HttpResponse::Unauthorized().json(body));
+    fault(shared, Platform::Teams).or_else(refused)
+}
+
+/// A thread is part of its channel's id.
+fn channel_of(conversation: &str) -> &str {
+    conversation.split(";messageid=").next().unwrap_or(conversation)
+}
+
+async fn teams_post(
+    shared: Data,
+    conversation: web::Path<String>,
+    request: HttpRequest,
+    body: web::Bytes,
+) -> HttpResponse {
+    if let Some(refused) = teams_refusal(&shared, &request) {
+        return refused;
+    }
+    let id = shared.world().keep(Platform::Teams, channel_of(&conversation), body_of(&body));
+    HttpResponse::Created().json(json!({"id": id}))
+}
+
+async fn teams_change(
+    shared: Data,
+    path: (&str, &str),
+    request: HttpRequest,
+    change: impl FnOnce(&mut super::Kept),
+) -> HttpResponse {
+    if let Some(refused) = teams_refusal(&shared, &request) {
+        return refused;
+    }
+    let mut world = shared.world();
+    match world.find(Platform::Teams, channel_of(path.0), path.1) {
+        Some(kept) => {
+            change(kept);
+            HttpResponse::Ok().json(json!({"id": path.1}))
+        }
+        None => HttpResponse::NotFound()
+            .json(json!({"error": {"code": "NotFound", "message": "no such activity"}})),
+    }
+}
+
+async fn teams_edit(
+    shared: Data,
+    path: web::Path<(String, String)>,
+    request: HttpRequest,
+    body: web::Bytes,
+) -> HttpResponse {
+    let change = |kept: &mut super::Kept| {
+        kept.edits += 1;
+        kept.body = body_of(&body);
+    };
+    teams_change(shared, (&path.0, &path.1), request, change).await
+}
+
+async fn teams_delete(
+    shared: Data,
+    path: web::Path<(String, String)>,
+    request: HttpRequest,
+) -> HttpResponse {
+    teams_change(shared, (&path.0, &path.1), request, |kept| kept.deleted = true).await
+}

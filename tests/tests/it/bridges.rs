@@ -1,0 +1,316 @@
+//! Rooms linked to the four platforms, against simulators of them.
+
+use std::time::Instant;
+
+use anyhow::{Context as _, ensure};
+use bridges::simulator::{Faults, Kept, NotTaken, People, Simulators};
+use schemas::room::Platform;
+use serde_json::{Value, json};
+use tests::{
+    client::{Client, Http},
+    server::{PATIENCE, Setup, TestServer},
+};
+use tokio::time::{Duration, sleep};
+
+use crate::crash::verify;
+
+/// A channel of each platform.
+fn channel(platform: Platform) -> &'static str {
+    match platform {
+        Platform::Slack => "C0GENERAL",
+        Platform::Teams => "19:general@thread.tacv2",
+        Platform::Discord => "200000000000000001",
+        Platform::Telegram => "-1001",
+    }
+}
+
+fn workspace(platform: Platform) -> &'static str {
+    match platform {
+        Platform::Slack | Platform::Teams => "T",
+        Platform::Discord => "1",
+        Platform::Telegram => "",
+    }
+}
+
+fn setup(simulators: &Simulators) -> Setup {
+    let variables = simulators.variables();
+    variables.iter().fold(Setup::default(), |setup, (name, value)| setup.with(name, value))
+}
+
+/// A room that is linked to a channel of each platform.
+async fn linked(ada: &mut Client, room: &str) -> anyhow::Result<()> {
+    ada.command(room, json!({"type": "createRoom", "title": "r"})).await?;
+    for platform in Platform::ALL {
+        let link = json!({"type": "link", "platform": platform,
+            "workspace": workspace(platform), "channel": channel(platform)});
+        ada.command(room, link).await?;
+    }
+    Ok(())
+}
+
+/// What a message says on a platform, whatever its form.
+fn said(platform: Platform, kept: &Kept) -> String {
+    match platform {
+        Platform::Slack | Platform::Teams | Platform::Telegram => {
+            kept.body["text"].as_str().unwrap_or_default().to_owned()
+        }
+        Platform::Discord => kept.body["content"].as_str().unwrap_or_default().to_owned(),
+    }
+}
+
+/// Waits until a channel holds a message that fits.
+async fn seen(
+    simulators: &Simulators,
+    platform: Platform,
+    what: &str,
+    fits: impl Fn(&Kept) -> bool,
+) -> anyhow::Result<Kept> {
+    let started = Instant::now();
+    loop {
+        let kept = simulators.kept(platform, channel(platform));
+        if let Some(found) = kept.iter().find(|kept| fits(kept)) {
+            return Ok(found.clone());
+        }
+        let held = kept.iter().map(|kept| said(platform, kept)).collect::<Vec<_>>();
+        ensure!(started.elapsed() < PATIENCE, "{platform} does not show {what}: {held:?}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Waits for a message in the room.
+async fn message(
+    http: &Http,
+    room: &str,
+    what: &str,
+    fits: impl Fn(&Value) -> bool,
+) -> anyhow::Result<Value> {
+    let started = Instant::now();
+    loop {
+        let state = http.get(&format!("/api/v1/rooms/{room}")).await?.1["state"].clone();
+        let messages = state["messages"].as_array().cloned().unwrap_or_default();
+        if let Some(found) = messages.iter().find(|message| fits(message)) {
+            return Ok(found.clone());
+        }
+        ensure!(started.elapsed() < PATIENCE, "the room does not show {what}: {state}");
+        sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// Bold, a link, code and the like, as somebody writes them on a platform.
+fn rich(platform: Platform, word: &str) -> String {
+    match platform {
+        Platform::Slack => format!("*{word}* <https://e.org/|link> `code`"),
+        Platform::Teams => {
+            format!("<p><b>{word}</b> <a href=\"https://e.org/\">link</a> <code>code</code></p>")
+        }
+        Platform::Discord => format!("**{word}** [link](https://e.org/) `code`"),
+        Platform::Telegram => format!("{word} link code"),
+    }
+}
+
+#[tokio::test]
+async fn a_message_and_what_follows_it_cross_to_every_platform() -> anyhow::Result<()> {
+    let simulators = Simulators::start()?;
+    let mut server = TestServer::start_with(setup(&simulators)).await?;
+    let people = simulators.people(&server.address);
+    let mut ada = Client::connect(&server, "ada").await?;
+    linked(&mut ada, "room:1").await?;
+    let http = Http::new(&server, "ada").await?;
+
+    // Teams' bots answer where they were written to.
+    for from in Platform::ALL {
+        let id = people.new_id(from);
+        let markup = rich(from, &format!("from-{from}"));
+        people.send(from, &people.posted(from, channel(from), (&id, "eve"), &markup, None)).await?;
+        // The same again does no harm.
+        people.send(from, &people.posted(from, channel(from), (&id, "eve"), &markup, None)).await?;
+        let word = format!("from-{from}");
+        let here = message(&http, "1", &word, |message| {
+            message["text"].as_str().is_some_and(|text| text.contains(&word))
+        })
+        .await?;
+        assert_eq!(here["origin"]["platform"], from.as_str());
+        assert_eq!(here["author"], format!("bridge:{from}"));
+        for to in Platform::ALL.into_iter().filter(|to| *to != from && knows_us(*to, from)) {
+            let copy = seen(&simulators, to, &word, |kept| said(to, kept).contains(&word)).await?;
+            let text = copy.body.to_string();
+            ensure!(text.contains("link") && text.contains("code"), "{to}: {text}");
+            ensure!(from == Platform::Telegram || text.contains("https://e.org/"), "{to}: {text}");
+        }
+        let edited = rich(from, &format!("edited-{from}"));
+        people.send(from, &people.edited(from, channel(from), (&id, "eve"), &edited)).await?;
+        let word = format!("edited-{from}");
+        for to in Platform::ALL.into_iter().filter(|to| *to != from && knows_us(*to, from)) {
+            let copy = seen(&simulators, to, &word, |kept| said(to, kept).contains(&word)).await?;
+            assert_eq!(copy.edits, 1, "{to}");
+        }
+        let message = here["id"].clone();
+        ada.command("room:1", json!({"type": "react", "message": message, "emoji": "🎉"})).await?;
+    }
+    // Each once, whatever was sent twice.
+    for to in Platform::ALL {
+        let shown = simulators.kept(to, channel(to));
+        for from in Platform::ALL.into_iter().filter(|from| *from != to && knows_us(to, *from)) {
+            let word = format!("edited-{from}");
+            let times = shown.iter().filter(|kept| said(to, kept).contains(&word)).count();
+            assert_eq!(times, 1, "{to} shows {word}");
+        }
+    }
+
+    // After a restart the same messages are still known.
+    server.kill().await?;
+    let mut server = TestServer::start_in(&server.data.clone(), setup(&simulators)).await?;
+    let mut ada = Client::connect(&server, "ada").await?;
+    let posted = ada
+        .command("room:1", json!({"type": "post", "message": "m", "text": "before the edit"}))
+        .await?;
+    assert_eq!(posted["changes"][0]["type"], "messagePosted");
+    for to in Platform::ALL {
+        seen(&simulators, to, "the post", |kept| said(to, kept).contains("before the edit"))
+            .await?;
+    }
+    server.kill().await?;
+    let mut server = TestServer::start_in(&server.data.clone(), setup(&simulators)).await?;
+    let mut ada = Client::connect(&server, "ada").await?;
+    ada.command("room:1", json!({"type": "edit", "message": "m", "text": "behind it"})).await?;
+    ada.command("room:1", json!({"type": "react", "message": "m", "emoji": "🎉"})).await?;
+    for to in Platform::ALL {
+        let copy = seen(&simulators, to, "the edit", |kept| {
+            said(to, kept).contains("behind it")
+                && (to == Platform::Teams || kept.reactions.len() == 1)
+        })
+        .await?;
+        assert_eq!(copy.edits, 1, "{to}");
+    }
+    ada.command("room:1", json!({"type": "delete", "message": "m"})).await?;
+    for to in Platform::ALL {
+        seen(&simulators, to, "the deletion", |kept| {
+            said(to, kept).contains("behind it") && kept.deleted
+        })
+        .await?;
+    }
+    assert!(server.terminate().await?.success());
+    verify(&server).await
+}
+
+/// Teams' bots can write only where they were written to; the first that writes is Slack's eve.
+fn knows_us(to: Platform, from: Platform) -> bool {
+    to != Platform::Teams || from != Platform::Slack
+}
+
+/// Who is answered 401.
+async fn refused(
+    people: &People,
+    platform: Platform,
+    body: &Value,
+    headers: &[(&str, String)],
+) -> anyhow::Result<()> {
+    match people.send_with(platform, body.to_string(), headers).await {
+        Err(NotTaken::Status { status: 401, .. }) => Ok(()),
+        other => anyhow::bail!("{platform} {headers:?}: {other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn who_is_not_the_platform_is_refused_without_effect() -> anyhow::Result<()> {
+    let simulators = Simulators::start()?;
+    let mut server = TestServer::start_with(setup(&simulators)).await?;
+    let people = simulators.people(&server.address);
+    let mut ada = Client::connect(&server, "ada").await?;
+    linked(&mut ada, "room:1").await?;
+    let payload =
+        |platform| people.posted(platform, channel(platform), ("17", "eve"), "forged", None);
+
+    let body = payload(Platform::Slack);
+    let mut headers = people.slack_headers(&body.to_string());
+    refused(&people, Platform::Slack, &json!({"altered": 1}), &headers).await?;
+    refused(&people, Platform::Slack, &body, &headers[..1]).await?;
+    headers[0].1 = "1".into();
+    refused(&people, Platform::Slack, &body, &headers).await?;
+
+    let body = payload(Platform::Telegram);
+    refused(&people, Platform::Telegram, &body, &[]).await?;
+    let wrong = [("x-telegram-bot-api-secret-token", "telegram-secre".to_owned())];
+    refused(&people, Platform::Telegram, &body, &wrong).await?;
+
+    let body = payload(Platform::Teams);
+    refused(&people, Platform::Teams, &body, &[]).await?;
+    for claims in [
+        json!({"iss": "https://evil.example"}),
+        json!({"aud": "another-app"}),
+        json!({"exp": 1_000_000}),
+        json!({"nbf": 9_999_999_999_u64}),
+        json!({"serviceurl": "https://evil.example"}),
+    ] {
+        let bearer = format!("Bearer {}", people.teams_token_with(claims)?);
+        refused(&people, Platform::Teams, &body, &[("authorization", bearer)]).await?;
+    }
+    let bearer = ("authorization", format!("Bearer {}", people.teams_token()?));
+    let mut elsewhere = body.clone();
+    elsewhere["channelId"] = "emulator".into();
+    refused(&people, Platform::Teams, &elsewhere, &[bearer]).await?;
+    // An unsigned token, and one signed with the public key as a secret.
+    for token in [
+        "eyJhbGciOiJub25lIiwia2lkIjoic2ltdWxhdGVkLWtleSJ9.e30.",
+        "eyJhbGciOiJIUzI1NiIsImtpZCI6InNpbXVsYXRlZC1rZXkifQ.e30.AAAA",
+    ] {
+        let bearer = ("authorization", format!("Bearer {token}"));
+        refused(&people, Platform::Teams, &body, &[bearer]).await?;
+    }
+    let hmac = ("authorization", "HMAC AAAA".to_owned());
+    refused(&people, Platform::Teams, &body, &[hmac]).await?;
+
+    let body = json!({"type": 1, "id": "1", "application_id": "2", "token": "t"});
+    refused(&people, Platform::Discord, &body, &[]).await?;
+    assert_eq!(people.send(Platform::Discord, &body).await?, json!({"type": 1}));
+    let challenge = json!({"type": "url_verification", "challenge": "c"});
+    assert_eq!(people.send(Platform::Slack, &challenge).await?, json!({"challenge": "c"}));
+
+    // The last is behind all of them.
+    let sent =
+        people.posted(Platform::Slack, channel(Platform::Slack), ("18", "eve"), "true", None);
+    people.send(Platform::Slack, &sent).await?;
+    let http = Http::new(&server, "ada").await?;
+    message(&http, "1", "the true one", |message| message["text"] == "true").await?;
+    let state = http.get("/api/v1/rooms/1").await?.1;
+    assert_eq!(state["state"]["messages"].as_array().context("messages")?.len(), 1, "{state}");
+    assert!(server.terminate().await?.success());
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_failing_platform_gets_everything_in_order_and_stalls_nobody() -> anyhow::Result<()> {
+    const MESSAGES: usize = 200;
+    let simulators = Simulators::start()?;
+    let mut server = TestServer::start_with(setup(&simulators)).await?;
+    let mut ada = Client::connect(&server, "ada").await?;
+    linked(&mut ada, "room:1").await?;
+    simulators.fail(Platform::Slack, Faults::Half);
+    simulators.fail(Platform::Discord, Faults::Credentials);
+    for number in 0..MESSAGES {
+        ada.command("room:1", json!({"type": "post", "text": format!("n{number}.")})).await?;
+    }
+    let last = format!("n{}.", MESSAGES - 1);
+    for to in [Platform::Telegram, Platform::Slack] {
+        seen(&simulators, to, &last, |kept| said(to, kept).contains(&last)).await?;
+        let shown = simulators.kept(to, channel(to));
+        let numbers: Vec<_> = shown
+            .iter()
+            .filter_map(|kept| {
+                said(to, kept).split('n').next_back()?.strip_suffix('.')?.parse::<usize>().ok()
+            })
+            .collect();
+        assert_eq!(numbers, (0..MESSAGES).collect::<Vec<usize>>(), "{to}");
+    }
+    let http = Http::new(&server, "ada").await?;
+    let state = http.get("/api/v1/rooms/1").await?.1["state"].clone();
+    let health = |platform: &str| {
+        let links = state["links"].as_array().into_iter().flatten();
+        let mut found = links.filter(|link| link["platform"] == platform);
+        found.next().map(|link| link["health"].clone()).unwrap_or_default()
+    };
+    assert_eq!(health("telegram"), "connected");
+    assert_eq!(health("discord"), "credentialsRefused", "{state}");
+    assert!(server.terminate().await?.success());
+    verify(&server).await
+}
