@@ -10,10 +10,16 @@ use bridges::{
     Inbound,
     codec::{self, Outgoing},
     message::NoNames,
+    runtime,
 };
 use clap::{Args, Subcommand};
 use schemas::room::Platform;
 use serde_json::{Value, json};
+
+use crate::{
+    cli::{Place, block_on, settings},
+    config::Overrides,
+};
 
 #[derive(Debug, Args)]
 pub(crate) struct Bridges {
@@ -23,6 +29,9 @@ pub(crate) struct Bridges {
 
 #[derive(Debug, Subcommand)]
 enum Action {
+    /// Ask every platform that is configured whether it takes the bot's credentials; exit 1 if one
+    /// does not.
+    Check(Place),
     /// Print what a payload becomes: a line of JSON for each thing that happened, or why it means
     /// nothing for a room.
     Parse(Sample),
@@ -39,22 +48,27 @@ struct Sample {
     file: PathBuf,
 }
 
-/// Does it; gives the lines to print.
-pub(crate) fn run(arguments: &Bridges) -> anyhow::Result<Vec<String>> {
-    match &arguments.action {
+/// Does it; gives the lines to print, and whether all is well.
+pub(crate) fn run(arguments: Bridges) -> anyhow::Result<(Vec<String>, bool)> {
+    let lines = match arguments.action {
+        Action::Check(place) => {
+            let settings = settings(&place, Overrides::default())?;
+            return block_on(async { Ok(runtime::check(&settings.bridges).await) });
+        }
         Action::Parse(sample) => {
             let payload = codec::parse(sample.platform, &read(&sample.file)?, &NoNames)?;
             let answer = payload.answer.map(|answer| json!({"answer": answer}).to_string());
             let happened = payload.inbound.iter().map(|inbound| described(inbound).to_string());
-            Ok(answer.into_iter().chain(happened).collect())
+            answer.into_iter().chain(happened).collect()
         }
         Action::Render(sample) => {
             let message: Outgoing = serde_json::from_slice(&read(&sample.file)?)
                 .with_context(|| format!("{} is no message", sample.file.display()))?;
             let calls = codec::render(sample.platform, &message, &NoNames)?;
-            calls.iter().map(|call| Ok(serde_json::to_string(call)?)).collect()
+            calls.iter().map(serde_json::to_string).collect::<Result<_, _>>()?
         }
-    }
+    };
+    Ok((lines, true))
 }
 
 fn described(inbound: &Inbound) -> Value {

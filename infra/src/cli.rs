@@ -13,6 +13,7 @@ use crate::{
     bridge_tools,
     clock::SystemClock,
     config::{NodeRole, Overrides, Settings},
+    demo::Demo,
     dlq::{self, DeadLetter, Resolution},
     inspect::{self, Until},
     kafka::{self, KafkaLog},
@@ -56,7 +57,7 @@ enum Command {
     /// Look at records that could not be understood; retry or drop them. The embedded log must not
     /// be served meanwhile to retry or drop.
     Dlq(Dlq),
-    /// Read what chat platforms send, and write what they are sent.
+    /// Check the apps at chat platforms; read what those send, and write what they are sent.
     Bridges(bridge_tools::Bridges),
     /// Print the documents that describe the interfaces.
     Schema {
@@ -67,7 +68,7 @@ enum Command {
 
 /// Where the data and the configuration are.
 #[derive(Debug, Default, Args)]
-struct Place {
+pub(crate) struct Place {
     /// The data folder [default: switchyard-data].
     #[arg(long, value_name = "DIR")]
     data: Option<PathBuf>,
@@ -101,6 +102,9 @@ struct Serve {
     /// Add /ws/echo, which sends every message back, for conformance runners.
     #[arg(long)]
     ws_echo: bool,
+    /// Simulate the four chat platforms, and show a room that is linked to them in five windows.
+    #[arg(long)]
+    demo: bool,
 }
 
 #[derive(Debug, Clone, Copy, ValueEnum)]
@@ -290,7 +294,11 @@ fn run(arguments: Arguments, guards: Arc<Guards>) -> anyhow::Result<ExitCode> {
         }
         Command::Topics(arguments) => block_on(topics(arguments)),
         Command::Dlq(Dlq { action }) => block_on(dead_letters(action)),
-        Command::Bridges(arguments) => print_lines(&bridge_tools::run(&arguments)?),
+        Command::Bridges(arguments) => {
+            let (lines, is_well) = bridge_tools::run(arguments)?;
+            print_lines(&lines)?;
+            Ok(if is_well { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+        }
         Command::Schema { document } => print_document(document),
     }
 }
@@ -345,7 +353,7 @@ fn settings_unchecked(place: &Place, overrides: Overrides) -> anyhow::Result<Set
     Ok(Settings::load_unchecked(place.config.as_deref(), overrides)?)
 }
 
-fn settings(place: &Place, overrides: Overrides) -> anyhow::Result<Settings> {
+pub(crate) fn settings(place: &Place, overrides: Overrides) -> anyhow::Result<Settings> {
     let overrides = Overrides { data: place.data.clone(), ..overrides };
     Ok(Settings::load(place.config.as_deref(), overrides)?)
 }
@@ -354,7 +362,7 @@ fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
 }
 
-fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
+pub(crate) fn block_on<T>(work: impl Future<Output = anyhow::Result<T>>) -> anyhow::Result<T> {
     runtime()?.block_on(work)
 }
 
@@ -372,7 +380,7 @@ fn print_lines(lines: &[String]) -> anyhow::Result<ExitCode> {
 
 fn serve(arguments: Serve, guards: Arc<Guards>) -> anyhow::Result<ExitCode> {
     telemetry::start();
-    let settings = settings(
+    let mut settings = settings(
         &arguments.place,
         Overrides {
             listen: arguments.listen,
@@ -393,6 +401,10 @@ fn serve(arguments: Serve, guards: Arc<Guards>) -> anyhow::Result<ExitCode> {
     });
     system.block_on(async {
         let started = Instant::now();
+        let demo = match arguments.demo {
+            true => Some(Demo::start(&mut settings).context("the simulators cannot be started")?),
+            false => None,
+        };
         let server = Server::start(&settings, guards).await?;
         let address = server.address();
         tracing::info!(
@@ -401,6 +413,10 @@ fn serve(arguments: Serve, guards: Arc<Guards>) -> anyhow::Result<ExitCode> {
         );
         let scheme = if settings.tls.certificate.is_some() { "https" } else { "http" };
         eprintln!("switchyard is at {scheme}://{address}");
+        if let Some(demo) = &demo {
+            let page = demo.show(address).await.context("the demonstration cannot be shown")?;
+            eprintln!("the demonstration is at {page}");
+        }
         wait_for_the_end().await.context("signals cannot be awaited")?;
         tracing::info!("draining");
         server.stop().await;

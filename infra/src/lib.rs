@@ -5,6 +5,7 @@ pub mod cli;
 pub mod clock;
 pub mod config;
 mod crc;
+pub mod demo;
 pub mod dlq;
 pub mod inspect;
 pub mod kafka;

@@ -5,6 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
+use dashmap::DashMap;
 use reqwest::{Method, Response, StatusCode, header::RETRY_AFTER};
 use schemas::room::Platform;
 use serde_json::Value;
@@ -19,6 +20,10 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 const WAIT: Duration = Duration::from_secs(1);
 /// No platform is obeyed beyond this; it is asked again then.
 const WAIT_MOST: Duration = Duration::from_secs(300);
+/// A name is asked for again after this.
+const NAME_HOLDS: Duration = Duration::from_secs(3_600);
+/// Names that are remembered.
+const NAMES_MOST: usize = 10_000;
 /// A token is had anew so long before it ends.
 const TOKEN_MARGIN: Duration = Duration::from_secs(120);
 
@@ -49,6 +54,8 @@ pub(super) struct Client {
     http: reqwest::Client,
     settings: Settings,
     teams_token: RwLock<Option<(String, Instant)>>,
+    /// Names of Slack's users, and until when they hold.
+    names: DashMap<String, (String, Instant)>,
     /// The bot's own ids at Slack and Discord.
     own: (OnceCell<Vec<String>>, OnceCell<Vec<String>>),
 }
@@ -56,7 +63,13 @@ pub(super) struct Client {
 impl Client {
     pub(super) fn new(settings: Settings) -> Self {
         let http = reqwest::Client::builder().timeout(ANSWER_WITHIN).build().unwrap_or_default();
-        Self { http, settings, teams_token: RwLock::new(None), own: Default::default() }
+        Self {
+            http,
+            settings,
+            teams_token: RwLock::new(None),
+            names: DashMap::new(),
+            own: Default::default(),
+        }
     }
 
     /// Makes a call; gives the id of the message that it made, if it made one.
@@ -133,6 +146,52 @@ impl Client {
         let (status, wait) = (response.status(), retry_after(&response));
         let body = response.bytes().await.map_err(failed)?;
         Ok((status, wait, serde_json::from_slice(&body).unwrap_or(Value::Null)))
+    }
+
+    /// The name that people see of somebody on Slack, whose events say ids only.
+    pub(super) async fn name_on_slack(&self, id: &str) -> Option<String> {
+        if let Some(known) = self.names.get(id)
+            && Instant::now() < known.1
+        {
+            return Some(known.0.clone());
+        }
+        let settings = self.settings.slack.as_ref()?;
+        let id_there: String = form_urlencoded::byte_serialize(id.as_bytes()).collect();
+        let url = format!("{}/users.info?user={id_there}", settings.api.trim_end_matches('/'));
+        let call = Call { method: "GET", path: String::new(), body: Value::Null };
+        let bearer = format!("Bearer {}", settings.bot_token);
+        let (_, _, body) = self.send(&call, url, Some(bearer)).await.ok()?;
+        let user = &body["user"];
+        let names = [&user["profile"]["display_name"], &user["real_name"], &user["name"]];
+        let name = names.into_iter().filter_map(Value::as_str).find(|name| !name.is_empty())?;
+        if self.names.len() >= NAMES_MOST {
+            self.names.clear();
+        }
+        self.names.insert(id.to_owned(), (name.to_owned(), Instant::now() + NAME_HOLDS));
+        Some(name.to_owned())
+    }
+
+    /// Asks a platform who the bot is; gives what it said.
+    pub(super) async fn check(&self, platform: Platform) -> Result<String, SendError> {
+        let call = |method, path: &str| Call { method, path: path.to_owned(), body: Value::Null };
+        match platform {
+            Platform::Slack => {
+                self.slack(&call("POST", "auth.test")).await?;
+            }
+            Platform::Telegram => {
+                self.telegram(&call("POST", "getMe")).await?;
+            }
+            Platform::Discord => {
+                self.discord(&call("GET", "/users/@me")).await?;
+                return self.discord_gateway().await;
+            }
+            Platform::Teams => {
+                self.token_of_teams().await?;
+                let settings = self.settings.teams.as_ref().ok_or_else(not_configured)?;
+                self.document(&settings.openid_metadata).await?;
+            }
+        }
+        Ok("the credentials hold".to_owned())
     }
 
     /// Where Discord's Gateway is.

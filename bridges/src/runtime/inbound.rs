@@ -205,6 +205,10 @@ impl Happened<'_> {
         if let Some(url) = service_url {
             self.remember_service_url(place, url).await?;
         }
+        if let Inbound::Reactions { place, message, author, emoji } = inbound {
+            let key = keys::reactions(self.platform, place, message, &author.id);
+            return self.reactions((place, message, author), emoji, key, appends).await;
+        }
         for (_, value) in
             self.bridges.mappings.list(&keys::links_of_channel(self.platform, place)).await?
         {
@@ -217,6 +221,36 @@ impl Happened<'_> {
                 appends.push(self.bridges.ask(self.platform, &room, id, body));
             }
         }
+        Ok(())
+    }
+
+    /// Reactions as they are now, as what came and what went.
+    async fn reactions(
+        &self,
+        (place, message, author): (&Place, &str, &Author),
+        now: &[String],
+        key: String,
+        appends: &mut Vec<Append>,
+    ) -> Result<(), RunError> {
+        let before: Vec<String> = match self.bridges.mappings.get(&key).await? {
+            Some(value) => serde_json::from_slice(&value)?,
+            None => Vec::new(),
+        };
+        let gone = before.iter().filter(|emoji| !now.contains(emoji)).map(|emoji| (emoji, false));
+        let new = now.iter().filter(|emoji| !before.contains(emoji)).map(|emoji| (emoji, true));
+        for (number, (emoji, is_new)) in gone.chain(new).enumerate() {
+            let (place, message, emoji) = (place.clone(), message.to_owned(), emoji.clone());
+            let author = author.clone();
+            let one = match is_new {
+                true => Inbound::Reacted { place, message, author, emoji },
+                false => Inbound::Unreacted { place, message, author, emoji },
+            };
+            let source = format!("{}/{number}", self.source);
+            let happened = Happened { source: &source, ..*self };
+            Box::pin(happened.take(&one, None, appends)).await?;
+        }
+        let value = (!now.is_empty()).then(|| json(&now));
+        self.bridges.mappings.write(vec![(key, value)], None).await?;
         Ok(())
     }
 
@@ -259,7 +293,10 @@ impl Happened<'_> {
         author: Option<&Author>,
         row: &LinkRow,
     ) -> Result<Option<RoomCommand>, RunError> {
-        let user = author.map(|author| self.shown(author)).unwrap_or_default();
+        let user = match author {
+            Some(author) => self.shown(author).await,
+            None => String::new(),
+        };
         Ok(match inbound {
             Inbound::Posted(said) => self.posted(said, row).await?,
             Inbound::Edited(said) => {
@@ -307,10 +344,22 @@ impl Happened<'_> {
     }
 
     /// How somebody of the platform is shown in reactions.
-    fn shown(&self, author: &Author) -> String {
+    async fn shown(&self, author: &Author) -> String {
         use crate::Names as _;
-        let known = self.bridges.names(self.platform).here(&author.id);
-        known.unwrap_or_else(|| format!("{}:{}", self.platform, author.name))
+        match self.bridges.names(self.platform).here(&author.id) {
+            Some(known) => known,
+            None => format!("{}:{}", self.platform, self.name(author).await),
+        }
+    }
+
+    /// The name that people see there.
+    async fn name(&self, author: &Author) -> String {
+        let says_id_only = self.platform == Platform::Slack && author.name == author.id;
+        let asked = match says_id_only && !author.is_bot {
+            true => self.bridges.client.name_on_slack(&author.id).await,
+            false => None,
+        };
+        asked.unwrap_or_else(|| author.name.clone())
     }
 
     async fn posted(&self, said: &Message, row: &LinkRow) -> Result<Option<RoomCommand>, RunError> {
@@ -340,7 +389,7 @@ impl Happened<'_> {
                 workspace: place.workspace.clone(),
                 channel: place.channel.clone(),
                 message: said.id.clone(),
-                author: said.author.name.clone(),
+                author: self.name(&said.author).await,
             },
             content,
             message: Some(self.native(place, &said.id)),

@@ -115,6 +115,12 @@ pub(super) fn sent(platform: Platform, workspace: &str, channel: &str, id: &str)
     format!("sent|{platform}|{workspace}|{channel}|{id}")
 }
 
+/// What somebody's reactions to a message were, where a platform says only what they are.
+pub(super) fn reactions(platform: Platform, place: &Place, id: &str, author: &str) -> String {
+    let Place { workspace, channel, .. } = place;
+    format!("reactions|{platform}|{workspace}|{channel}|{id}|{author}")
+}
+
 /// Where answers to a conversation of Teams go.
 pub(super) fn service_url(channel: &str) -> String {
     format!("teams|{channel}")

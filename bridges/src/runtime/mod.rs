@@ -298,3 +298,24 @@ impl Names for Identities<'_> {
 fn json(value: &impl serde::Serialize) -> Bytes {
     serde_json::to_vec(value).unwrap_or_default().into()
 }
+
+/// Asks every platform that is configured whether it takes the bot's credentials; gives a line for
+/// each and whether all do.
+pub async fn check(settings: &Settings) -> (Vec<String>, bool) {
+    let client = Client::new(settings.clone());
+    let (mut lines, mut all_hold) = (Vec::new(), true);
+    for platform in Platform::ALL {
+        if !settings.platforms().contains(&platform) {
+            lines.push(format!("{platform:<10} not configured (bridges.{platform})"));
+            continue;
+        }
+        match client.check(platform).await {
+            Ok(said) => lines.push(format!("{platform:<10} {said}")),
+            Err(error) => {
+                all_hold = false;
+                lines.push(format!("{platform:<10} {error}"));
+            }
+        }
+    }
+    (lines, all_hold)
+}

@@ -5,6 +5,7 @@
 //! They are faithful in ids, credentials, answers, errors and rate limits, as far as the bridges use
 //! them.
 
+mod demo;
 mod gateway;
 mod people;
 mod server;
@@ -20,6 +21,7 @@ use std::{
 
 use self::gateway::Gateway;
 use actix_web::dev::ServerHandle;
+pub use demo::Room;
 pub use people::{NotTaken, People};
 use rsa::{
     RsaPrivateKey, pkcs1::EncodeRsaPrivateKey as _, pkcs8::LineEnding, traits::PublicKeyParts as _,
@@ -40,6 +42,25 @@ pub(crate) const TEAMS_KID: &str = "simulated-key";
 /// The names of bots.
 pub(crate) const SLACK_BOT: &str = "B0SIMULATED";
 pub(crate) const DISCORD_BOT: &str = "900000000000000001";
+
+/// A channel of each platform, for demonstrations and tests.
+pub fn channel(platform: Platform) -> &'static str {
+    match platform {
+        Platform::Slack => "C0GENERAL",
+        Platform::Teams => "19:general@thread.tacv2",
+        Platform::Discord => "200000000000000001",
+        Platform::Telegram => "-1001",
+    }
+}
+
+/// The workspace that the channel is in.
+pub fn workspace(platform: Platform) -> &'static str {
+    match platform {
+        Platform::Slack | Platform::Teams => "T",
+        Platform::Discord => "1",
+        Platform::Telegram => "",
+    }
+}
 
 /// A message in a simulated channel.
 #[derive(Debug, Clone, PartialEq)]
@@ -112,13 +133,23 @@ impl World {
 
 pub(crate) struct Shared {
     world: Mutex<World>,
+    address: OnceLock<SocketAddr>,
     gateway: OnceLock<Arc<Gateway>>,
+    room: OnceLock<Room>,
     pub(crate) teams_key: RsaPrivateKey,
 }
 
 impl Shared {
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn room(&self) -> Option<Room> {
+        self.room.get().cloned()
+    }
+
+    fn address(&self) -> Option<SocketAddr> {
+        self.address.get().copied()
     }
 
     fn gateway(&self) -> Option<&Gateway> {
@@ -141,6 +172,16 @@ impl Shared {
     }
 }
 
+/// One key a process: to find the primes takes seconds.
+fn teams_key() -> io::Result<RsaPrivateKey> {
+    static KEY: OnceLock<RsaPrivateKey> = OnceLock::new();
+    if let Some(key) = KEY.get() {
+        return Ok(key.clone());
+    }
+    let key = RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 2_048).map_err(io::Error::other)?;
+    Ok(KEY.get_or_init(|| key).clone())
+}
+
 /// The four servers, on a loopback port of their own. They end when this is dropped.
 pub struct Simulators {
     address: SocketAddr,
@@ -157,10 +198,15 @@ impl Simulators {
     pub fn start() -> io::Result<Self> {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
         let address = listener.local_addr()?;
-        let teams_key =
-            RsaPrivateKey::new(&mut rsa::rand_core::OsRng, 2_048).map_err(io::Error::other)?;
-        let shared =
-            Arc::new(Shared { world: Mutex::default(), gateway: OnceLock::new(), teams_key });
+        let teams_key = teams_key()?;
+        let shared = Arc::new(Shared {
+            world: Mutex::default(),
+            address: OnceLock::new(),
+            gateway: OnceLock::new(),
+            room: OnceLock::new(),
+            teams_key,
+        });
+        shared.address.set(address).ok();
         let (started, starting) = mpsc::channel();
         let served = shared.clone();
         let thread = std::thread::Builder::new().name("simulators".into()).spawn(move || {
@@ -179,27 +225,34 @@ impl Simulators {
         Ok(Self { address, shared, server, thread: Some(thread) })
     }
 
-    /// The settings of a node that talks to them, as variables.
-    pub fn variables(&self) -> Vec<(String, String)> {
+    /// Where they are; the page with the five windows is there too.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// What a node must be told to talk to them: names of settings below `bridges`, and values.
+    pub fn settings(&self) -> Vec<(&'static str, &'static str, String)> {
         let at = |path: &str| format!("http://{}{path}", self.address);
-        let key = people::discord_public_key();
-        [
-            ("SLACK__SIGNING_SECRET", SLACK_SECRET.to_owned()),
-            ("SLACK__BOT_TOKEN", SLACK_TOKEN.to_owned()),
-            ("SLACK__API", at("/slack/api/")),
-            ("DISCORD__PUBLIC_KEY", key),
-            ("DISCORD__BOT_TOKEN", DISCORD_TOKEN.to_owned()),
-            ("DISCORD__API", at("/discord")),
-            ("TELEGRAM__BOT_TOKEN", TELEGRAM_TOKEN.to_owned()),
-            ("TELEGRAM__WEBHOOK_SECRET", TELEGRAM_SECRET.to_owned()),
-            ("TELEGRAM__API", at("/telegram")),
-            ("TEAMS__APP_ID", TEAMS_APP.to_owned()),
-            ("TEAMS__APP_PASSWORD", TEAMS_PASSWORD.to_owned()),
-            ("TEAMS__TOKEN_URL", at("/teams/token")),
-            ("TEAMS__OPENID_METADATA", at("/teams/openid")),
+        vec![
+            ("slack", "signing_secret", SLACK_SECRET.to_owned()),
+            ("slack", "bot_token", SLACK_TOKEN.to_owned()),
+            ("slack", "api", at("/slack/api/")),
+            ("discord", "public_key", people::discord_public_key()),
+            ("discord", "bot_token", DISCORD_TOKEN.to_owned()),
+            ("discord", "api", at("/discord")),
+            ("telegram", "bot_token", TELEGRAM_TOKEN.to_owned()),
+            ("telegram", "webhook_secret", TELEGRAM_SECRET.to_owned()),
+            ("telegram", "api", at("/telegram")),
+            ("teams", "app_id", TEAMS_APP.to_owned()),
+            ("teams", "app_password", TEAMS_PASSWORD.to_owned()),
+            ("teams", "token_url", at("/teams/token")),
+            ("teams", "openid_metadata", at("/teams/openid")),
         ]
-        .map(|(name, value)| (format!("BRIDGES__{name}"), value))
-        .into()
+    }
+
+    /// The room that the page with the five windows shows.
+    pub fn show(&self, room: Room) {
+        self.shared.room.set(room).ok();
     }
 
     /// What the bot has put into a channel, the oldest first.

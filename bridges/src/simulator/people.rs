@@ -168,7 +168,7 @@ impl People {
         match platform {
             Platform::Slack => {
                 let mut event = json!({"type": "message", "channel": channel, "ts": id,
-                    "user": format!("U_{user}"), "username": user, "text": markup});
+                    "user": format!("U_{user}"), "text": markup});
                 if let Some(root) = reply_to {
                     event["thread_ts"] = root.into();
                 }
@@ -206,7 +206,7 @@ impl People {
         match platform {
             Platform::Slack => slack_event(&json!({"type": "message", "channel": channel,
                 "subtype": "message_changed", "ts": self.new_id(platform),
-                "message": {"type": "message", "user": format!("U_{user}"), "username": user,
+                "message": {"type": "message", "user": format!("U_{user}"),
                     "ts": id, "text": markup}})),
             Platform::Teams => {
                 let mut activity = self.activity("messageUpdate", channel, id, user);
@@ -233,6 +233,11 @@ impl People {
                 "d": {"id": id, "channel_id": channel, "guild_id": "1"}})),
             Platform::Telegram => None,
         }
+    }
+
+    /// Somebody is typing in Teams.
+    pub fn typing_in_teams(&self, channel: &str, id: &str) -> Value {
+        self.activity("typing", channel, id, "somebody")
     }
 
     fn new_number(&self) -> u64 {

@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{
     DISCORD_BOT, DISCORD_TOKEN, Faults, SLACK_BOT, SLACK_TOKEN, Shared, TEAMS_APP, TEAMS_BEARER,
-    TEAMS_PASSWORD, TELEGRAM_TOKEN,
+    TEAMS_PASSWORD, TELEGRAM_TOKEN, demo,
 };
 
 type Data = web::Data<Arc<Shared>>;
@@ -31,6 +31,8 @@ pub(super) fn run(
             .app_data(web::Data::new(shared.clone()))
             .app_data(web::Data::new(address))
             .app_data(web::JsonConfig::default().limit(1 << 20))
+            .configure(demo::routes)
+            .route("/slack/api/users.info", web::get().to(slack_user))
             .route("/slack/api/{method}", web::post().to(slack))
             .route("/telegram/bot{token}/{method}", web::post().to(telegram))
             .route("/discord/users/@me", web::get().to(discord_me))
@@ -140,6 +142,16 @@ async fn slack(
     HttpResponse::Ok().json(json!({"ok": true, "channel": channel, "ts": id}))
 }
 
+/// `U_eve` is eve.
+async fn slack_user(query: web::Query<std::collections::BTreeMap<String, String>>) -> HttpResponse {
+    let id = query.get("user").map(String::as_str).unwrap_or_default();
+    match id.strip_prefix("U_") {
+        Some(name) => HttpResponse::Ok().json(json!({"ok": true, "user": {"id": id, "name": name,
+            "profile": {"display_name": name}}})),
+        None => HttpResponse::Ok().json(json!({"ok": false, "error": "user_not_found"})),
+    }
+}
+
 async fn telegram(
     shared: Data,
     path: web::Path<(String, String)>,
@@ -167,6 +179,9 @@ async fn telegram(
         let id = world.keep(Platform::Telegram, &chat, body);
         let number: i64 = id.parse().unwrap_or_default();
         return HttpResponse::Ok().json(json!({"ok": true, "result": {"message_id": number}}));
+    }
+    if method == "getMe" {
+        return HttpResponse::Ok().json(json!({"ok": true, "result": {"id": 1, "is_bot": true}}));
     }
     if method == "deleteMessages" {
         for id in body["message_ids"].as_array().into_iter().flatten() {

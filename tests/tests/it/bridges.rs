@@ -3,38 +3,28 @@
 use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
-use bridges::simulator::{Faults, Kept, NotTaken, People, Simulators};
+use bridges::simulator::{Faults, Kept, NotTaken, People, Simulators, channel, workspace};
 use schemas::room::Platform;
 use serde_json::{Value, json};
 use tests::{
     client::{Client, Http},
     server::{PATIENCE, Setup, TestServer},
 };
-use tokio::time::{Duration, sleep};
+use tokio::{
+    io::AsyncBufReadExt as _,
+    time::{Duration, sleep},
+};
 
 use crate::crash::verify;
 
-/// A channel of each platform.
-fn channel(platform: Platform) -> &'static str {
-    match platform {
-        Platform::Slack => "C0GENERAL",
-        Platform::Teams => "19:general@thread.tacv2",
-        Platform::Discord => "200000000000000001",
-        Platform::Telegram => "-1001",
-    }
-}
-
-fn workspace(platform: Platform) -> &'static str {
-    match platform {
-        Platform::Slack | Platform::Teams => "T",
-        Platform::Discord => "1",
-        Platform::Telegram => "",
-    }
+fn variable(platform: &str, name: &str) -> String {
+    format!("BRIDGES__{}__{}", platform.to_uppercase(), name.to_uppercase())
 }
 
 fn setup(simulators: &Simulators) -> Setup {
-    let variables = simulators.variables();
-    variables.iter().fold(Setup::default(), |setup, (name, value)| setup.with(name, value))
+    simulators.settings().into_iter().fold(Setup::default(), |setup, (platform, name, value)| {
+        setup.with(&variable(platform, name), &value)
+    })
 }
 
 /// A room that is linked to a channel of each platform.
@@ -131,6 +121,7 @@ async fn a_message_and_what_follows_it_cross_to_every_platform() -> anyhow::Resu
         .await?;
         assert_eq!(here["origin"]["platform"], from.as_str());
         assert_eq!(here["author"], format!("bridge:{from}"));
+        assert_eq!(here["origin"]["author"], "eve");
         for to in Platform::ALL.into_iter().filter(|to| *to != from && knows_us(*to, from)) {
             let copy = seen(&simulators, to, &word, |kept| said(to, kept).contains(&word)).await?;
             let text = copy.body.to_string();
@@ -276,6 +267,113 @@ async fn who_is_not_the_platform_is_refused_without_effect() -> anyhow::Result<(
     assert_eq!(state["state"]["messages"].as_array().context("messages")?.len(), 1, "{state}");
     assert!(server.terminate().await?.success());
     Ok(())
+}
+
+#[tokio::test]
+async fn the_demonstration_shows_one_conversation_in_five_windows() -> anyhow::Result<()> {
+    let folder = tempfile::tempdir()?;
+    let mut command = tokio::process::Command::new(tests::server::program());
+    command.args(["serve", "--demo", "--listen", "127.0.0.1:0", "--data"]).arg(folder.path());
+    command.stderr(std::process::Stdio::piped()).kill_on_drop(true);
+    let mut node = command.spawn()?;
+    let mut lines = tokio::io::BufReader::new(node.stderr.take().context("stderr")?).lines();
+    let address = loop {
+        let line = tokio::time::timeout(PATIENCE, lines.next_line()).await??.context("a line")?;
+        if let Some(address) = line.strip_prefix("the demonstration is at ") {
+            break address.to_owned();
+        }
+    };
+    tokio::spawn(async move { while let Ok(Some(_)) = lines.next_line().await {} });
+    let client = reqwest::Client::new();
+    let page = client.get(&address).send().await?.text().await?;
+    assert!(page.contains("/demo.js"), "{page}");
+    for window in ["room", "slack", "teams", "discord", "telegram"] {
+        let said = json!({"window": window, "text": format!("from {window}.")});
+        let answer = client.post(format!("{address}demo/say")).json(&said).send().await?;
+        ensure!(answer.status().is_success(), "{window}: {}", answer.text().await?);
+    }
+    let started = Instant::now();
+    loop {
+        let windows: Value =
+            client.get(format!("{address}demo/windows")).send().await?.json().await?;
+        let all = ["room", "slack", "teams", "discord", "telegram"];
+        let shows = |window: &str, from: &str| {
+            let messages = windows[window].as_array().into_iter().flatten();
+            let text = format!("from {from}.");
+            messages.filter(|message| message["text"].to_string().contains(&text)).count() == 1
+        };
+        if all.iter().all(|window| all.iter().all(|from| shows(window, from))) {
+            return Ok(());
+        }
+        ensure!(started.elapsed() < PATIENCE, "{windows}");
+        sleep(Duration::from_millis(50)).await;
+    }
+}
+
+#[tokio::test]
+async fn credentials_are_checked() -> anyhow::Result<()> {
+    let simulators = Simulators::start()?;
+    let folder = tempfile::tempdir()?;
+    let check = async || {
+        let mut command = tokio::process::Command::new(tests::server::program());
+        command.args(["bridges", "check", "--data"]).arg(folder.path());
+        for (platform, name, value) in simulators.settings() {
+            command.env(format!("SWITCHYARD__{}", variable(platform, name)), value);
+        }
+        command.output().await
+    };
+    let held = check().await?;
+    let said = String::from_utf8_lossy(&held.stdout).into_owned();
+    assert!(held.status.success() && said.lines().count() == 4, "{said}");
+    simulators.fail(Platform::Slack, Faults::Credentials);
+    let refused = check().await?;
+    let said = String::from_utf8_lossy(&refused.stdout).into_owned();
+    assert_eq!(refused.status.code(), Some(1), "{said}");
+    assert!(said.lines().any(|line| line.starts_with("slack") && line.contains("401")), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn twenty_kills_lose_nothing_and_double_nothing_that_comes_in() -> anyhow::Result<()> {
+    const KILLS: usize = 20;
+    const EACH: usize = 10;
+    let simulators = Simulators::start()?;
+    let mut server = TestServer::start_with(setup(&simulators)).await?;
+    let mut ada = Client::connect(&server, "ada").await?;
+    linked(&mut ada, "room:1").await?;
+    for kill in 0..KILLS {
+        let people = simulators.people(&server.address);
+        for number in 0..EACH {
+            let word = format!("w{}.", kill * EACH + number);
+            let id = people.new_id(Platform::Slack);
+            let sent =
+                people.posted(Platform::Slack, channel(Platform::Slack), (&id, "eve"), &word, None);
+            people.send(Platform::Slack, &sent).await?;
+        }
+        server.kill().await?;
+        server = TestServer::start_in(&server.data.clone(), setup(&simulators)).await?;
+    }
+    let all: Vec<_> = (0..KILLS * EACH).map(|number| format!("w{number}.")).collect();
+    let last = all.last().context("some")?;
+    let http = Http::new(&server, "ada").await?;
+    message(&http, "1", last, |message| message["text"] == **last).await?;
+    let state = http.get("/api/v1/rooms/1").await?.1["state"].clone();
+    let messages = state["messages"].as_array().context("messages")?;
+    let here: Vec<_> = messages.iter().filter_map(|message| message["text"].as_str()).collect();
+    assert_eq!(here, all, "each once and in order");
+    for to in [Platform::Telegram, Platform::Discord] {
+        seen(&simulators, to, last, |kept| said(to, kept).contains(last)).await?;
+        let shown = simulators.kept(to, channel(to));
+        let texts: Vec<_> = shown.iter().map(|kept| said(to, kept)).collect();
+        let times = |word: &String| texts.iter().filter(|text| text.contains(word)).count();
+        let missing: Vec<_> = all.iter().filter(|word| times(word) == 0).collect();
+        let doubled = all.iter().filter(|word| times(word) > 1).count();
+        println!("{to}: {doubled} of {} doubled by {KILLS} kills", all.len());
+        assert!(missing.is_empty(), "{to} misses {missing:?}");
+        assert!(doubled == 0 || to != Platform::Discord, "Discord knows a call that is repeated");
+    }
+    assert!(server.terminate().await?.success());
+    verify(&server).await
 }
 
 #[tokio::test]
