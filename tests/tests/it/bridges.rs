@@ -150,7 +150,7 @@ async fn a_message_and_what_follows_it_cross_to_every_platform() -> anyhow::Resu
 
     // After a restart the same messages are still known.
     server.kill().await?;
-    let mut server = TestServer::start_in(&server.data.clone(), setup(&simulators)).await?;
+    server.restart().await?;
     let mut ada = Client::connect(&server, "ada").await?;
     let posted = ada
         .command("room:1", json!({"type": "post", "message": "m", "text": "before the edit"}))
@@ -161,7 +161,7 @@ async fn a_message_and_what_follows_it_cross_to_every_platform() -> anyhow::Resu
             .await?;
     }
     server.kill().await?;
-    let mut server = TestServer::start_in(&server.data.clone(), setup(&simulators)).await?;
+    server.restart().await?;
     let mut ada = Client::connect(&server, "ada").await?;
     ada.command("room:1", json!({"type": "edit", "message": "m", "text": "behind it"})).await?;
     ada.command("room:1", json!({"type": "react", "message": "m", "emoji": "🎉"})).await?;
@@ -351,7 +351,7 @@ async fn twenty_kills_lose_nothing_and_double_nothing_that_comes_in() -> anyhow:
             people.send(Platform::Slack, &sent).await?;
         }
         server.kill().await?;
-        server = TestServer::start_in(&server.data.clone(), setup(&simulators)).await?;
+        server.restart().await?;
     }
     let all: Vec<_> = (0..KILLS * EACH).map(|number| format!("w{number}.")).collect();
     let last = all.last().context("some")?;
