@@ -2,7 +2,10 @@
 
 use std::{sync::Arc, time::Duration};
 
-use actors::ports::{Headers, LogError, NewRecord, Record, Topic, TopicPartition};
+use actors::{
+    ports::{Headers, LogError, NewRecord, Record, Topic, TopicPartition},
+    runtime::forwarder::RETRY_HEADER,
+};
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use schemas::{
@@ -15,8 +18,10 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{
-    Bridges, RunError, Task, discord_gateway, json,
-    keys::{self, LinkRow, Sent},
+    Bridges, RunError, Task,
+    client::SendError,
+    discord_gateway, json,
+    keys::{self, Copy, LinkRow, Sent, Unsent},
 };
 use crate::{
     Author, Inbound, Place,
@@ -28,8 +33,6 @@ use crate::{
 const PLATFORM: &str = "platform";
 /// The header by which a payload is known when it comes again.
 const ID: &str = "id";
-/// The header of a record that is a call to be made again.
-const CALL: &str = "call";
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -55,19 +58,20 @@ pub(super) fn record_known_as(
 }
 
 /// The dead letter of a call that cannot be made: retried, it comes here.
-pub(super) fn letter(key: String, call: &Bytes, reason: &str, now: Timestamp) -> NewRecord {
-    tracing::warn!(key, reason, "a call goes to dlq");
+pub(super) fn letter(unsent: &Unsent, reason: &str, now: Timestamp) -> NewRecord {
+    let LinkRow { platform, workspace, channel, link, .. } = &unsent.row;
+    tracing::warn!(%platform, %link, reason, "a call goes to dlq");
     let headers: Headers = [
         ("topic", Topic::Inbound.to_string()),
         ("partition", "0".to_owned()),
         ("offset", "-1".to_owned()),
-        ("reason", reason.to_owned()),
+        ("reason", format!("link {link}: {reason}")),
         ("time", now.to_string()),
-        (CALL, "1".to_owned()),
     ]
     .map(|(name, text)| (name.to_owned(), Bytes::from(text)))
     .into();
-    NewRecord { key: key.into(), value: call.clone(), headers, ..NewRecord::default() }
+    let key = format!("{platform}:{workspace}:{channel}");
+    NewRecord { key: key.into(), value: json(unsent), headers, ..NewRecord::default() }
 }
 
 fn header<'a>(record: &'a Record, name: &str) -> Option<&'a str> {
@@ -124,8 +128,11 @@ async fn take(
         appends.push(dead(bridges, of, record, "names no platform"));
         return Ok(());
     };
-    if header(record, CALL).is_some() {
-        return again(bridges, of, record, platform, &key, appends).await;
+    // Nobody but `dlq retry` puts this into the log: what platforms send is appended without.
+    if header(record, RETRY_HEADER).is_some()
+        && let Ok(unsent) = serde_json::from_slice(&record.value)
+    {
+        return again(bridges, &unsent, appends).await;
     }
     let payload = match parse(platform, &record.value, &bridges.names(platform)) {
         Ok(payload) => payload,
@@ -146,32 +153,42 @@ async fn take(
     Ok(())
 }
 
-/// A call out of `dlq`, made once more.
+/// A call out of `dlq`, made once more; a message that comes of it is known from now on.
 async fn again(
     bridges: &Bridges,
-    of: &TopicPartition,
-    record: &Record,
-    platform: Platform,
-    key: &str,
+    unsent: &Unsent,
     appends: &mut Vec<Append>,
 ) -> Result<(), RunError> {
-    let Some(call) = call_of(&record.value) else {
-        appends.push(dead(bridges, of, record, "is no call"));
-        return Ok(());
-    };
-    let channel = key.splitn(3, ':').nth(2).unwrap_or_default();
+    let LinkRow { room, platform, workspace, channel, .. } = &unsent.row;
     let service_url = bridges.mappings.get(&keys::service_url(channel)).await?;
     let service_url = service_url.and_then(|url| String::from_utf8(url.to_vec()).ok());
-    if let Err(error) = bridges.client.call(platform, &call, service_url.as_deref()).await {
-        let letter =
-            letter(key.to_owned(), &record.value, &error.to_string(), bridges.ports.clock.now());
-        appends.push(bridges.ports.log.append(&TopicPartition::new(Topic::Dlq, 0), letter));
-    }
+    let made = match call_of(&unsent.call) {
+        Some(call) => bridges.client.call(*platform, &call, service_url.as_deref()).await,
+        None => Err(SendError::Refused("this is no call".to_owned())),
+    };
+    let id = match made {
+        Ok(id) => id,
+        Err(SendError::Moot(_)) => None,
+        Err(error) => {
+            let letter = letter(unsent, &error.to_string(), bridges.ports.clock.now());
+            appends.push(bridges.ports.log.append(&TopicPartition::new(Topic::Dlq, 0), letter));
+            return Ok(());
+        }
+    };
+    let (Some(id), Some(message)) = (id, &unsent.message) else { return Ok(()) };
+    let key = keys::copy(&unsent.row, message);
+    let mut copy: Copy = match bridges.mappings.get(&key).await? {
+        Some(value) => serde_json::from_slice(&value)?,
+        None => Copy::default(),
+    };
+    let sent = Sent { room: room.clone(), message: message.clone() };
+    let sent = (keys::sent(*platform, workspace, channel, &id), Some(json(&sent)));
+    copy.ids.push(id);
+    bridges.mappings.write(vec![(key, Some(json(&copy))), sent], None).await?;
     Ok(())
 }
 
-fn call_of(value: &[u8]) -> Option<Call> {
-    let value: Value = serde_json::from_slice(value).ok()?;
+fn call_of(value: &Value) -> Option<Call> {
     let method = ["POST", "PUT", "PATCH", "DELETE"]
         .into_iter()
         .find(|method| value["method"] == **method)?;
@@ -216,6 +233,9 @@ impl Happened<'_> {
             let Some(room) = row.room().filter(|_| row.direction != Direction::Out) else {
                 continue;
             };
+            if !self.bridges.settings.may_use(self.platform, &room.tenant) {
+                continue;
+            }
             if let Some(body) = self.command(inbound, place, author, &row).await? {
                 let id = CommandId::derived(&format!("{} {}", self.source, row.room));
                 appends.push(self.bridges.ask(self.platform, &room, id, body));

@@ -6,6 +6,7 @@ use schemas::{
     room::{Direction, Platform},
 };
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use crate::Place;
 
@@ -75,6 +76,15 @@ pub(super) struct Copy {
 pub(super) struct Sent {
     pub(super) room: String,
     pub(super) message: ItemId,
+}
+
+/// A call that was given up, as its dead letter holds it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub(super) struct Unsent {
+    pub(super) call: Value,
+    pub(super) row: LinkRow,
+    /// The message that it is a part of.
+    pub(super) message: Option<ItemId>,
 }
 
 pub(super) fn links_of_partition(partition: i32) -> String {

@@ -23,7 +23,7 @@ use actors::{
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use schemas::{
-    Body, Command, CommandId, EntityKey, Offset, Principal, codec,
+    Body, Command, CommandId, EntityKey, Offset, Principal, TenantId, codec,
     room::{Platform, RoomCommand},
 };
 use serde::Deserialize;
@@ -51,6 +51,9 @@ pub struct Settings {
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct SlackSettings {
+    /// The tenants whose rooms may be linked to its channels.
+    #[serde(default = "main_tenant")]
+    pub tenants: Vec<TenantId>,
     /// "Signing Secret" of its basic information.
     pub signing_secret: String,
     /// "Bot User OAuth Token", begins with `xoxb-`.
@@ -63,6 +66,10 @@ pub struct SlackSettings {
     pub users: BTreeMap<String, String>,
 }
 
+fn main_tenant() -> Vec<TenantId> {
+    "main".parse().into_iter().collect()
+}
+
 fn slack_api() -> String {
     "https://slack.com/api/".to_owned()
 }
@@ -71,6 +78,9 @@ fn slack_api() -> String {
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TeamsSettings {
+    /// The tenants whose rooms may be linked to its channels.
+    #[serde(default = "main_tenant")]
+    pub tenants: Vec<TenantId>,
     /// "Microsoft App ID".
     pub app_id: String,
     /// Its client secret.
@@ -108,6 +118,9 @@ fn teams_issuer() -> String {
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct DiscordSettings {
+    /// The tenants whose rooms may be linked to its channels.
+    #[serde(default = "main_tenant")]
+    pub tenants: Vec<TenantId>,
     /// "Public Key" of its general information, in hex.
     pub public_key: String,
     /// The bot's token.
@@ -128,6 +141,9 @@ fn discord_api() -> String {
 #[derive(Clone, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct TelegramSettings {
+    /// The tenants whose rooms may be linked to its channels.
+    #[serde(default = "main_tenant")]
+    pub tenants: Vec<TenantId>,
     /// The bot's token, as BotFather says it.
     pub bot_token: String,
     /// What `setWebhook` was told as `secret_token`.
@@ -167,6 +183,17 @@ impl Settings {
             (Platform::Telegram, self.telegram.is_some()),
         ];
         known.into_iter().filter(|(_, is_known)| *is_known).map(|(platform, _)| platform).collect()
+    }
+
+    /// Whether rooms of a tenant may be linked to channels that the platform's bot is in.
+    fn may_use(&self, platform: Platform, tenant: &TenantId) -> bool {
+        let tenants = match platform {
+            Platform::Slack => self.slack.as_ref().map(|settings| &settings.tenants),
+            Platform::Teams => self.teams.as_ref().map(|settings| &settings.tenants),
+            Platform::Discord => self.discord.as_ref().map(|settings| &settings.tenants),
+            Platform::Telegram => self.telegram.as_ref().map(|settings| &settings.tenants),
+        };
+        tenants.is_some_and(|tenants| tenants.contains(tenant))
     }
 
     fn users(&self, platform: Platform) -> Option<&BTreeMap<String, String>> {

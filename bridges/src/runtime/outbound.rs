@@ -18,8 +18,8 @@ use tokio::time::{Instant, sleep};
 use super::{
     Bridges, RunError,
     client::SendError,
-    json,
-    keys::{self, At, Copy, LinkRow, Sent},
+    inbound, json,
+    keys::{self, At, Copy, LinkRow, Sent, Unsent},
 };
 use crate::{
     card::picture,
@@ -380,7 +380,8 @@ impl Link<'_> {
     ) -> Result<(), RunError> {
         let mut ids = Vec::new();
         for call in &calls {
-            let made = self.make(call).await?;
+            let message = shown.as_ref().map(|shown| &shown.message);
+            let made = self.make(call, message).await?;
             ids.extend(made.or_else(|| edited_id(self.row.platform, call)));
         }
         let Some(Shown { message, author }) = shown else { return Ok(()) };
@@ -396,7 +397,11 @@ impl Link<'_> {
         Ok(())
     }
 
-    async fn make(&mut self, call: &Call) -> Result<Option<String>, RunError> {
+    async fn make(
+        &mut self,
+        call: &Call,
+        message: Option<&ItemId>,
+    ) -> Result<Option<String>, RunError> {
         let platform = self.row.platform;
         let mut faults = 0;
         loop {
@@ -422,7 +427,7 @@ impl Link<'_> {
                 Err(SendError::Passing(reason)) => {
                     faults += 1;
                     if faults >= ATTEMPTS {
-                        self.give_up(call, &reason).await?;
+                        self.give_up(call, message, &reason).await?;
                         return Ok(None);
                     }
                     self.tell(LinkHealth::Throttled, Some(reason)).await;
@@ -437,7 +442,7 @@ impl Link<'_> {
                     RECOVER
                 }
                 Err(SendError::Refused(reason)) => {
-                    self.give_up(call, &reason).await?;
+                    self.give_up(call, message, &reason).await?;
                     return Ok(None);
                 }
             };
@@ -446,12 +451,19 @@ impl Link<'_> {
     }
 
     /// What cannot be sent is kept where it can be sent again from (`dlq retry`).
-    async fn give_up(&self, call: &Call, reason: &str) -> Result<(), RunError> {
-        let LinkRow { platform, workspace, channel, link, .. } = self.row;
-        let key = format!("{platform}:{workspace}:{channel}");
-        let reason = format!("link {link}: {reason}");
-        let letter =
-            super::inbound::letter(key, &json(call), &reason, self.bridges.ports.clock.now());
+    async fn give_up(
+        &self,
+        call: &Call,
+        message: Option<&ItemId>,
+        reason: &str,
+    ) -> Result<(), RunError> {
+        let unsent = Unsent {
+            call: serde_json::to_value(call)?,
+            row: self.row.clone(),
+            message: message.cloned(),
+        };
+        let now = self.bridges.ports.clock.now();
+        let letter = inbound::letter(&unsent, reason, now);
         let dlq = TopicPartition::new(Topic::Dlq, 0);
         self.bridges.ports.log.append(&dlq, letter).await?;
         Ok(())

@@ -7,8 +7,8 @@ use actors::{
     runtime::reader::{Admission, ReaderPosition},
 };
 use schemas::{
-    ChangeBody, EntityKey, Kind, Outcome, OutcomeRecord, Verdict, codec,
-    room::{Direction, RoomChange},
+    ChangeBody, CommandId, EntityKey, Kind, Outcome, OutcomeRecord, Verdict, codec,
+    room::{Direction, LinkHealth, RoomChange, RoomCommand},
 };
 use tokio::time::{Instant, sleep};
 
@@ -116,6 +116,10 @@ impl Watcher<'_> {
         if self.links.contains_key(&name) {
             return Ok(());
         }
+        let Some(room) = row.room() else { return Ok(()) };
+        if !self.bridges.settings.may_use(row.platform, &room.tenant) {
+            return self.refuse(&row, &room).await;
+        }
         let mut changes = vec![
             (keys::link_of_partition(self.partition, &row), Some(json(&row))),
             (keys::link_of_channel(&row), Some(json(&row))),
@@ -125,6 +129,18 @@ impl Watcher<'_> {
         }
         self.bridges.mappings.write(changes, None).await?;
         self.begin(row);
+        Ok(())
+    }
+
+    /// The bot belongs to other tenants, who would not have theirs read their channels.
+    async fn refuse(&self, row: &LinkRow, room: &EntityKey) -> Result<(), RunError> {
+        let body = RoomCommand::SetLinkHealth {
+            link: row.link.clone(),
+            health: LinkHealth::CredentialsRefused,
+            reason: Some(format!("bridges.{}.tenants does not name this tenant", row.platform)),
+        };
+        let id = CommandId::derived(&format!("refused {}/{}", row.room, row.link));
+        self.bridges.ask(row.platform, room, id, body).await?;
         Ok(())
     }
 

@@ -87,6 +87,8 @@ pub enum Faults {
     Half,
     /// The bot's credentials are refused.
     Credentials,
+    /// Whatever it is asked, it will not.
+    Refusing,
 }
 
 #[derive(Default)]

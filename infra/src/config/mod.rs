@@ -279,7 +279,11 @@ impl Settings {
             .list_separator(",")
             .with_list_parse_key("origins")
             .with_list_parse_key("auth.public_keys")
-            .with_list_parse_key("roles");
+            .with_list_parse_key("roles")
+            .with_list_parse_key("bridges.slack.tenants")
+            .with_list_parse_key("bridges.teams.tenants")
+            .with_list_parse_key("bridges.discord.tenants")
+            .with_list_parse_key("bridges.telegram.tenants");
         let mut settings: Self = config::Config::builder()
             .add_source(file)
             .add_source(variables)

@@ -8,7 +8,7 @@ use schemas::room::Platform;
 use serde_json::{Value, json};
 use tests::{
     client::{Client, Http},
-    server::{PATIENCE, Setup, TestServer},
+    server::{PATIENCE, Setup, TestServer, run},
 };
 use tokio::{
     io::AsyncBufReadExt as _,
@@ -330,6 +330,86 @@ async fn credentials_are_checked() -> anyhow::Result<()> {
     let said = String::from_utf8_lossy(&refused.stdout).into_owned();
     assert_eq!(refused.status.code(), Some(1), "{said}");
     assert!(said.lines().any(|line| line.starts_with("slack") && line.contains("401")), "{said}");
+    Ok(())
+}
+
+#[tokio::test]
+async fn what_a_platform_refuses_is_kept_and_sent_again() -> anyhow::Result<()> {
+    let simulators = Simulators::start()?;
+    let mut server = TestServer::start_with(setup(&simulators)).await?;
+    let mut ada = Client::connect(&server, "ada").await?;
+    linked(&mut ada, "room:1").await?;
+    simulators.fail(Platform::Slack, Faults::Refusing);
+    let post = |text: &str| json!({"type": "post", "message": "m", "text": text});
+    ada.command("room:1", post("refused at first")).await?;
+    ada.command("room:1", json!({"type": "post", "text": "the next"})).await?;
+    let fits = |kept: &Kept| said(Platform::Telegram, kept).contains("the next");
+    seen(&simulators, Platform::Telegram, "the next", fits).await?;
+    let started = Instant::now();
+    while simulators.calls(Platform::Slack) < 2 {
+        ensure!(started.elapsed() < PATIENCE, "slack is not asked");
+        sleep(Duration::from_millis(20)).await;
+    }
+    assert!(server.terminate().await?.success());
+    simulators.fail(Platform::Slack, Faults::None);
+    let listed = run(&server.data, &["dlq", "list"]).await?;
+    let listed = String::from_utf8(listed.stdout)?;
+    let first = listed.lines().next().context("a letter")?;
+    assert!(first.contains("invalid_blocks"), "{listed}");
+    let id = first.split_whitespace().next().context("an id")?;
+    let retried = run(&server.data, &["dlq", "retry", id]).await?;
+    assert!(retried.status.success(), "{}", String::from_utf8_lossy(&retried.stderr));
+    server.restart().await?;
+    let fits = |kept: &Kept| said(Platform::Slack, kept).contains("refused at first");
+    seen(&simulators, Platform::Slack, "what was refused", fits).await?;
+    // It is known from then on.
+    let mut ada = Client::connect(&server, "ada").await?;
+    ada.command("room:1", json!({"type": "edit", "message": "m", "text": "edited"})).await?;
+    let fits = |kept: &Kept| said(Platform::Slack, kept).contains("edited") && kept.edits == 1;
+    seen(&simulators, Platform::Slack, "the edit", fits).await?;
+    assert!(server.terminate().await?.success());
+    Ok(())
+}
+
+#[tokio::test]
+async fn rooms_of_another_tenant_do_not_reach_the_channels() -> anyhow::Result<()> {
+    let simulators = Simulators::start()?;
+    let mut server =
+        TestServer::start_with(setup(&simulators).with("BRIDGES__SLACK__TENANTS", "other")).await?;
+    let people = simulators.people(&server.address);
+    let mut ada = Client::connect(&server, "ada").await?;
+    linked(&mut ada, "room:1").await?;
+    let barred = json!({"type": "link", "platform": "slack", "workspace": "T", "channel": "C|x"});
+    assert_eq!(
+        ada.refused("command", json!({"entity": "room:1", "body": barred})).await?,
+        "invalid"
+    );
+    let http = Http::new(&server, "ada").await?;
+    let started = Instant::now();
+    loop {
+        let state = http.get("/api/v1/rooms/1").await?.1["state"].clone();
+        let mut links = state["links"].as_array().into_iter().flatten();
+        let slack = links.find(|link| link["platform"] == "slack").context("a link")?;
+        if slack["health"] == "credentialsRefused" {
+            break;
+        }
+        ensure!(started.elapsed() < PATIENCE, "{state}");
+        sleep(Duration::from_millis(20)).await;
+    }
+    let secret =
+        people.posted(Platform::Slack, channel(Platform::Slack), ("17", "eve"), "secret", None);
+    people.send(Platform::Slack, &secret).await?;
+    let open =
+        people.posted(Platform::Telegram, channel(Platform::Telegram), ("18", "eve"), "open", None);
+    people.send(Platform::Telegram, &open).await?;
+    message(&http, "1", "the open one", |message| message["text"] == "open").await?;
+    ada.command("room:1", json!({"type": "post", "text": "ours"})).await?;
+    let fits = |kept: &Kept| said(Platform::Discord, kept).contains("ours");
+    seen(&simulators, Platform::Discord, "ours", fits).await?;
+    let state = http.get("/api/v1/rooms/1").await?.1.to_string();
+    assert!(!state.contains("secret"), "{state}");
+    assert!(simulators.kept(Platform::Slack, channel(Platform::Slack)).is_empty());
+    assert!(server.terminate().await?.success());
     Ok(())
 }
 

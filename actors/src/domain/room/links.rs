@@ -58,6 +58,12 @@ impl Room {
         self.require(Role::Admin, context)?;
         check_optional_text("workspace", workspace, ID_MOST)?;
         check_text("channel", channel, ID_MOST)?;
+        for (field, id) in [("workspace", workspace), ("channel", channel)] {
+            // No platform's ids hold these; bars part the names of what bridges keep.
+            if id.contains(|c: char| c == '|' || c.is_whitespace() || c.is_control()) {
+                return Err(Rejection::field(field, "must not hold white space or bars"));
+            }
+        }
         let is_same = |link: &&Link| {
             (link.platform, &*link.workspace, &*link.channel) == (platform, workspace, channel)
         };
