@@ -10,6 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use futures_util::future::{BoxFuture, FutureExt as _};
 use schemas::{EntityKey, Kind, Offset, Timestamp, UserName, role::TenantRole};
 use tokio::sync::{broadcast, watch};
@@ -17,10 +18,10 @@ use tokio::sync::{broadcast, watch};
 use crate::{
     domain::entity::ListingChange,
     ports::{
-        Bounds, Checkpoint, Claim, Claims, Clock, EmptyOutcomes, Group, JournalQuery, JournalRow,
-        ListQuery, ListRow, Loaded, Log, LogError, NewRecord, Order, PartitionState, Record,
-        Sequence, Signal, Signals, SnapshotRow, Store, StoreError, StoreWrite, Tail, Topic,
-        TopicPartition,
+        Bounds, Checkpoint, Claim, Claims, Clock, EmptyOutcomes, Expected, Group, JournalQuery,
+        JournalRow, ListQuery, ListRow, Loaded, Log, LogError, Mappings, NewRecord, Order,
+        PartitionState, Record, Sequence, Signal, Signals, SnapshotRow, Store, StoreError,
+        StoreWrite, Tail, Topic, TopicPartition,
     },
 };
 
@@ -166,6 +167,42 @@ impl Tail for MemoryTail {
                 return Err(LogError::Unavailable("the log is closed".into()));
             }
         }
+    }
+}
+
+/// Values by name, in memory.
+#[derive(Debug, Default)]
+pub struct MemoryMappings(Mutex<BTreeMap<String, Bytes>>);
+
+#[async_trait]
+impl Mappings for MemoryMappings {
+    async fn get(&self, key: &str) -> Result<Option<Bytes>, StoreError> {
+        Ok(lock(&self.0).get(key).cloned())
+    }
+
+    async fn list(&self, prefix: &str) -> Result<Vec<(String, Bytes)>, StoreError> {
+        let values = lock(&self.0);
+        let found =
+            values.range(prefix.to_owned()..).take_while(|(key, _)| key.starts_with(prefix));
+        Ok(found.map(|(key, value)| (key.clone(), value.clone())).collect())
+    }
+
+    async fn write(
+        &self,
+        changes: Vec<(String, Option<Bytes>)>,
+        expected: Option<Expected>,
+    ) -> Result<bool, StoreError> {
+        let mut values = lock(&self.0);
+        if expected.is_some_and(|expected| values.get(&expected.key) != expected.value.as_ref()) {
+            return Ok(false);
+        }
+        for (key, value) in changes {
+            match value {
+                Some(value) => drop(values.insert(key, value)),
+                None => drop(values.remove(&key)),
+            }
+        }
+        Ok(true)
     }
 }
 

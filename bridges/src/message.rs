@@ -184,6 +184,15 @@ pub enum Inbound {
     Unsupported(String),
 }
 
+/// What becomes of a reaction.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Reaction {
+    /// It comes.
+    Added,
+    /// It goes.
+    Removed,
+}
+
 /// Who a user of a platform is here, and the reverse: the identity table.
 pub trait Names {
     /// The plain name here of a platform's user.

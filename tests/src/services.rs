@@ -88,6 +88,8 @@ pub struct Services {
     pub redis: String,
     /// The address of the schema registry's API, once it is started.
     pub registry: Option<String>,
+    /// Further variables of nodes that are started from now on, without the prefix.
+    pub further: Vec<(String, String)>,
     /// The proxy that nodes may reach the first broker through.
     pub proxy: Proxy,
     producer: FutureProducer,
@@ -151,6 +153,7 @@ impl Services {
             postgres: value(&postgres, "url")?,
             redis: value(&redis, "url")?,
             registry: None,
+            further: Vec::new(),
             proxy,
             folder,
         };
@@ -174,7 +177,7 @@ impl Services {
             ("AUTH__SECRET", "a secret that every node of a test shares".into()),
         ]
         .map(|(name, value)| (name.to_owned(), value));
-        fixed.into_iter().chain(registry).collect()
+        fixed.into_iter().chain(registry).chain(self.further.iter().cloned()).collect()
     }
 
     /// Starts a schema registry too, for nodes that are started from now on.

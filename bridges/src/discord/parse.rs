@@ -11,7 +11,7 @@ use super::{custom_emoji, markdown::from_markdown};
 use crate::{
     Author, Inbound, Names, Place,
     card::{Card, Field},
-    message::{File, Known, Message},
+    message::{File, Known, Message, Reaction},
 };
 
 /// What a payload says.
@@ -316,8 +316,10 @@ fn of_dispatch(name: &str, data: Value, names: &dyn Names) -> Vec<Inbound> {
             let gone = |message| Inbound::Deleted { place: place.clone(), message };
             Some(deleted.id.into_iter().chain(deleted.ids).map(gone).collect())
         }),
-        "MESSAGE_REACTION_ADD" => read(name, data, |reacted| reaction(reacted, true)),
-        "MESSAGE_REACTION_REMOVE" => read(name, data, |reacted| reaction(reacted, false)),
+        "MESSAGE_REACTION_ADD" => read(name, data, |reacted| reaction(reacted, Reaction::Added)),
+        "MESSAGE_REACTION_REMOVE" => {
+            read(name, data, |reacted| reaction(reacted, Reaction::Removed))
+        }
         "TYPING_START" => read(name, data, |typing: Typing| {
             let author = author_of(typing.member, typing.user_id);
             let place = place(typing.guild_id, typing.channel_id);
@@ -528,7 +530,7 @@ impl From<Attachment> for File {
     }
 }
 
-fn reaction(reacted: Reacted, added: bool) -> Option<Vec<Inbound>> {
+fn reaction(reacted: Reacted, change: Reaction) -> Option<Vec<Inbound>> {
     let place = place(reacted.guild_id, reacted.channel_id);
     let emoji = match reacted.emoji? {
         Emoji { id: Some(id), name, animated } => {
@@ -539,9 +541,9 @@ fn reaction(reacted: Reacted, added: bool) -> Option<Vec<Inbound>> {
         Emoji { id: None, name, .. } => name?,
     };
     let (message, author) = (reacted.message_id, author_of(reacted.member, reacted.user_id?));
-    Some(vec![match added {
-        true => Inbound::Reacted { place, message, author, emoji },
-        false => Inbound::Unreacted { place, message, author, emoji },
+    Some(vec![match change {
+        Reaction::Added => Inbound::Reacted { place, message, author, emoji },
+        Reaction::Removed => Inbound::Unreacted { place, message, author, emoji },
     }])
 }
 

@@ -4,7 +4,7 @@ use schemas::content::{Node, NodeType};
 use serde_json::{Value, json};
 
 use super::{APART, EMOJI_ADDRESS, NAME_MOST, TEXT_MOST, WORD_JOINER, markdown::address_length};
-use crate::{Names, card, emoji, split::split};
+use crate::{Names, card, emoji, message::Reaction, split::split};
 
 /// The most characters that a card's texts may have together ("Embed Limits").
 const EMBED_MOST: usize = 6_000;
@@ -126,10 +126,14 @@ pub fn delete(target: Target<'_>, message: &str) -> Call {
 }
 
 /// The call that adds the bot's reaction, an emoji or `name:id`, or takes it back.
-pub fn react(channel: &str, message: &str, emoji: &str, is_added: bool) -> Call {
+pub fn react(channel: &str, message: &str, emoji: &str, change: Reaction) -> Call {
     let emoji: String = form_urlencoded::byte_serialize(emoji.as_bytes()).collect();
     let path = format!("/channels/{channel}/messages/{message}/reactions/{emoji}/@me");
-    Call { method: if is_added { "PUT" } else { "DELETE" }, path, body: Value::Null }
+    let method = match change {
+        Reaction::Added => "PUT",
+        Reaction::Removed => "DELETE",
+    };
+    Call { method, path, body: Value::Null }
 }
 
 /// At most 25 characters.

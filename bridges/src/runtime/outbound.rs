@@ -24,7 +24,9 @@ use super::{
 use crate::{
     card::picture,
     codec::{Call, Outgoing, render, telegram_target},
-    discord, emoji, slack, teams, telegram,
+    discord, emoji,
+    message::Reaction,
+    slack, teams, telegram,
 };
 
 /// The pause after a failure of ours.
@@ -227,10 +229,10 @@ impl Link<'_> {
                 Some(_) | None => Action::Nothing,
             },
             RoomChange::ReactionAdded { message, emoji, user } => {
-                self.reaction(message, emoji, user, outcome, true, learnt).await?
+                self.reaction((message, emoji, user), outcome, Reaction::Added, learnt).await?
             }
             RoomChange::ReactionRemoved { message, emoji, user } => {
-                self.reaction(message, emoji, user, outcome, false, learnt).await?
+                self.reaction((message, emoji, user), outcome, Reaction::Removed, learnt).await?
             }
             RoomChange::MessagePinned { message } => self.pin(message, outcome, true).await?,
             RoomChange::MessageUnpinned { message } => self.pin(message, outcome, false).await?,
@@ -279,11 +281,9 @@ impl Link<'_> {
     /// The bot reacts once for all who reacted elsewhere, and takes it back with the last of them.
     async fn reaction(
         &self,
-        message: &ItemId,
-        reacted: &str,
-        user: &str,
+        (message, reacted, user): (&ItemId, &str, &str),
         outcome: &Outcome,
-        is_added: bool,
+        change: Reaction,
         learnt: &mut Vec<(String, Option<bytes::Bytes>)>,
     ) -> Result<Action, RunError> {
         if self.is_ours(outcome) {
@@ -294,7 +294,7 @@ impl Link<'_> {
         let users = copy.reactions.entry(reacted.to_owned()).or_default();
         let before = users.len();
         users.retain(|other| other != user);
-        if is_added {
+        if change == Reaction::Added {
             users.push(user.to_owned());
         }
         let is_changed = (before == 0) != users.is_empty() || (before > 0 && users.is_empty());
@@ -306,19 +306,16 @@ impl Link<'_> {
         let channel = self.row.channel.as_str();
         let call = match self.row.platform {
             Platform::Slack => {
-                let change =
-                    if is_added { slack::Reaction::Added } else { slack::Reaction::Removed };
                 Some(slack::react(channel, &id, &emoji::shortcode(reacted), change).into())
             }
             Platform::Discord => {
-                Some(discord::react(channel, &id, &emoji::character(reacted), is_added).into())
+                Some(discord::react(channel, &id, &emoji::character(reacted), change).into())
             }
             Platform::Telegram => {
                 // A bot has one reaction a message: the newest that is left.
-                let left = if is_added {
-                    Some(reacted)
-                } else {
-                    copy.reactions.keys().next().map(String::as_str)
+                let left = match change {
+                    Reaction::Added => Some(reacted),
+                    Reaction::Removed => copy.reactions.keys().next().map(String::as_str),
                 };
                 let target = telegram_target(channel, None).ok();
                 let id = id.parse().ok();

@@ -10,7 +10,7 @@ mod verify;
 
 pub use mrkdwn::{escape, from_mrkdwn};
 pub use parse::{ParseError, Parsed, parse};
-pub use render::{Call, Reaction, Target, delete, edit, post, react};
+pub use render::{Call, Target, delete, edit, post, react};
 pub use rich_text::from_blocks;
 pub use verify::{Refused, verify};
 

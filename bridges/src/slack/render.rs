@@ -4,7 +4,7 @@ use schemas::content::{Node, NodeType, to_markdown};
 use serde_json::{Value, json};
 
 use super::{TEXT_MOST, mrkdwn::escape};
-use crate::{Names, card, split::split};
+use crate::{Names, card, message::Reaction, split::split};
 
 /// What an edit keeps of a post's arguments.
 const EDITED: [&str; 4] = ["channel", "text", "blocks", "attachments"];
@@ -85,15 +85,6 @@ pub fn react(channel: &str, ts: &str, name: &str, change: Reaction) -> Call {
         Reaction::Removed => "reactions.remove",
     };
     Call { method, arguments: json!({"channel": channel, "timestamp": ts, "name": name}) }
-}
-
-/// What happens to a reaction.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Reaction {
-    /// It comes.
-    Added,
-    /// It goes.
-    Removed,
 }
 
 fn parts(content: &[Node], names: &dyn Names) -> impl Iterator<Item = Vec<Node>> {

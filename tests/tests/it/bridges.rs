@@ -9,22 +9,26 @@ use serde_json::{Value, json};
 use tests::{
     client::{Client, Http},
     server::{PATIENCE, Setup, TestServer, run},
+    services::Services,
 };
 use tokio::{
     io::AsyncBufReadExt as _,
     time::{Duration, sleep},
 };
 
-use crate::crash::verify;
+use crate::{cluster::ALONE, crash::verify};
 
 fn variable(platform: &str, name: &str) -> String {
     format!("BRIDGES__{}__{}", platform.to_uppercase(), name.to_uppercase())
 }
 
+fn variables(simulators: &Simulators) -> impl Iterator<Item = (String, String)> {
+    let settings = simulators.settings().into_iter();
+    settings.map(|(platform, name, value)| (variable(platform, name), value))
+}
+
 fn setup(simulators: &Simulators) -> Setup {
-    simulators.settings().into_iter().fold(Setup::default(), |setup, (platform, name, value)| {
-        setup.with(&variable(platform, name), &value)
-    })
+    variables(simulators).fold(Setup::default(), |setup, (name, value)| setup.with(&name, &value))
 }
 
 /// A room that is linked to a channel of each platform.
@@ -317,8 +321,8 @@ async fn credentials_are_checked() -> anyhow::Result<()> {
     let check = async || {
         let mut command = tokio::process::Command::new(tests::server::program());
         command.args(["bridges", "check", "--data"]).arg(folder.path());
-        for (platform, name, value) in simulators.settings() {
-            command.env(format!("SWITCHYARD__{}", variable(platform, name)), value);
+        for (name, value) in variables(&simulators) {
+            command.env(format!("SWITCHYARD__{name}"), value);
         }
         command.output().await
     };
@@ -411,6 +415,46 @@ async fn rooms_of_another_tenant_do_not_reach_the_channels() -> anyhow::Result<(
     assert!(simulators.kept(Platform::Slack, channel(Platform::Slack)).is_empty());
     assert!(server.terminate().await?.success());
     Ok(())
+}
+
+#[tokio::test]
+async fn nodes_share_the_bridges_and_take_over_from_each_other() -> anyhow::Result<()> {
+    let _alone = ALONE.lock().await;
+    let simulators = Simulators::start()?;
+    let mut services = Services::start().await?;
+    services.further.extend(variables(&simulators));
+    let made = services.run(&["topics", "create"]).await?;
+    assert!(String::from_utf8(made.stdout)?.contains("bridge.inbound"));
+    let (mut first, second) = tokio::try_join!(services.node("n1"), services.node("n2"))?;
+    let mut ada = Client::connect(&first, "ada").await?;
+    linked(&mut ada, "room:1").await?;
+    let say = async |node: &TestServer, from: Platform, word: &str| {
+        let people = simulators.people(&node.address);
+        let id = people.new_id(from);
+        let posted = people.posted(from, channel(from), (&id, "eve"), word, None);
+        people.send(from, &posted).await
+    };
+    let once = async |word: &str, from: Platform| -> anyhow::Result<()> {
+        for to in [Platform::Slack, Platform::Discord, Platform::Telegram] {
+            if to != from {
+                seen(&simulators, to, word, |kept| said(to, kept).contains(word)).await?;
+                let shown = simulators.kept(to, channel(to));
+                let times = shown.iter().filter(|kept| said(to, kept).contains(word)).count();
+                assert_eq!(times, 1, "{to} shows {word}");
+            }
+        }
+        Ok(())
+    };
+    say(&second, Platform::Slack, "over the second").await?;
+    once("over the second", Platform::Slack).await?;
+    say(&first, Platform::Discord, "over the gateway").await?;
+    once("over the gateway", Platform::Discord).await?;
+    first.kill().await?;
+    say(&second, Platform::Telegram, "after a death").await?;
+    say(&second, Platform::Discord, "resumed").await?;
+    once("after a death", Platform::Telegram).await?;
+    once("resumed", Platform::Discord).await?;
+    services.verify().await
 }
 
 #[tokio::test]

@@ -8,6 +8,7 @@ mod faults;
 mod folder;
 mod live;
 mod load;
+mod mappings;
 mod mutations;
 mod partners;
 mod protocol;
