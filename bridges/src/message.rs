@@ -2,11 +2,11 @@
 
 use std::collections::HashMap;
 
-use schemas::content::{Node, NodeType};
+use schemas::content::{Node, NodeType, from_markdown};
 use serde::Serialize;
 
 /// A conversation on a platform.
-#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Hash, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Place {
     /// The organisation: a Slack team, a Discord guild, a Teams tenant; empty on Telegram.
@@ -182,6 +182,8 @@ pub enum Inbound {
     },
     /// Something that has no meaning for a room; says what it was.
     Unsupported(String),
+    /// Something that could have one and is not as the platform's documents have it; says what.
+    Unreadable(String),
 }
 
 /// What becomes of a reaction.
@@ -254,4 +256,20 @@ pub(crate) fn with_author(author: Option<&str>, content: &[Node]) -> Vec<Node> {
         Some(_) | None => content.insert(0, Node::of(NodeType::Paragraph, vec![name])),
     }
     content
+}
+
+/// Reads Markdown of somebody elsewhere: an `@` in it is text, since names there are not names here.
+pub(crate) fn foreign_markdown(text: &str) -> Vec<Node> {
+    fn plain(node: Node) -> Node {
+        let target = node.target.as_deref().unwrap_or_default();
+        match node.kind {
+            NodeType::Mention | NodeType::BroadcastMention => Node::text(format!("@{target}")),
+            NodeType::ChannelMention => Node::text(format!("#{target}")),
+            _kept => {
+                let children = node.children.into_iter().map(plain).collect();
+                Node { children, ..node }
+            }
+        }
+    }
+    from_markdown(text).into_iter().map(plain).collect()
 }

@@ -73,7 +73,7 @@ pub(crate) fn run(arguments: Bridges) -> anyhow::Result<(Vec<String>, bool)> {
 
 fn described(inbound: &Inbound) -> Value {
     match inbound {
-        Inbound::Unsupported(reason) => json!({"ignored": reason}),
+        Inbound::Unsupported(reason) | Inbound::Unreadable(reason) => json!({"ignored": reason}),
         happened => json!(happened),
     }
 }

@@ -12,6 +12,9 @@ use crate::Names;
 /// How far from its opening a mark is looked for, in bytes: the longest message there is.
 const LOOKED_AT_MOST: usize = 16_384;
 
+/// An address has at most so many characters.
+const ADDRESS_MOST: usize = 2_048;
+
 /// The marks in the order in which they are tried.
 const MARKS: [(&str, NodeType); 6] = [
     ("||", NodeType::Spoiler),
@@ -410,7 +413,8 @@ pub(super) fn address_length(text: &str) -> usize {
     if !is_web(text) {
         return 0;
     }
-    let end = text.find(|c: char| c.is_whitespace() || c == '<').unwrap_or(text.len());
+    let near = text.char_indices().nth(ADDRESS_MOST).map_or(text, |(end, _)| &text[..end]);
+    let end = near.find(|c: char| c.is_whitespace() || c == '<').unwrap_or(near.len());
     let address = text[..end]
         .trim_end_matches(['.', ',', ':', ';', '"', '\'', ')', ']', '*', '_', '~', '|', '`']);
     if address.ends_with("//") { 0 } else { address.len() }

@@ -67,6 +67,7 @@ struct Posted {
     author: Option<User>,
     member: Option<Member>,
     content: Option<String>,
+    edited_timestamp: Option<String>,
     #[serde(rename = "type", default)]
     kind: i64,
     webhook_id: Option<String>,
@@ -299,7 +300,7 @@ fn read<T: for<'de> Deserialize<'de>>(
     match T::deserialize(data) {
         Ok(data) => then(data)
             .unwrap_or_else(|| vec![Inbound::Unsupported(format!("{name} without what it needs"))]),
-        Err(error) => vec![Inbound::Unsupported(format!("{name} that cannot be read: {error}"))],
+        Err(error) => vec![Inbound::Unreadable(format!("{name} that cannot be read: {error}"))],
     }
 }
 
@@ -307,8 +308,8 @@ fn of_dispatch(name: &str, data: Value, names: &dyn Names) -> Vec<Inbound> {
     match name {
         "MESSAGE_CREATE" => read(name, data, |posted| of_message(posted, names)),
         "MESSAGE_UPDATE" => read(name, data, |posted: Posted| {
-            // Without content only a preview came: nobody edited anything.
-            posted.content.is_some().then_some(())?;
+            // Without a time only a preview came: nobody edited anything.
+            posted.edited_timestamp.as_ref().filter(|_| posted.content.is_some())?;
             said(posted, names).map(|message| vec![Inbound::Edited(message)])
         }),
         "MESSAGE_DELETE" | "MESSAGE_DELETE_BULK" => read(name, data, |deleted: Deleted| {
@@ -635,7 +636,7 @@ mod tests {
         let edited = dispatch(
             "MESSAGE_UPDATE",
             json!({"id": "9", "channel_id": "3",
-            "author": user(), "content": "new"}),
+            "author": user(), "content": "new", "edited_timestamp": "2026-11-21T00:00:00Z"}),
         );
         assert!(matches!(edited, Inbound::Edited(message) if message.id == "9"));
         let preview =

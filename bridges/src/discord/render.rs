@@ -111,6 +111,8 @@ pub fn edit(
                 fields.retain(|name, _| {
                     !["username", "nonce", "enforce_nonce"].contains(&name.as_str())
                 });
+                // What is left out stays as it was.
+                fields.entry("embeds").or_insert_with(|| json!([]));
             }
             call = Call { method: "PATCH", path: target.message(id), body: call.body };
         }
@@ -253,15 +255,37 @@ struct Writer<'a> {
     /// Who may be mentioned, by the tree.
     users: Vec<String>,
     names: &'a dyn Names,
-    /// Whether nothing stands on this line yet, so that a sign could begin a block.
-    is_line: bool,
+    /// What stands on this line, as far as signs behind it could begin a block.
+    line: Line,
     /// The marks that hold here.
     marks: Vec<&'static str>,
 }
 
+/// What a line holds so far.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Line {
+    /// White space.
+    Blank,
+    /// A number behind it.
+    Number,
+    /// Something else.
+    Said,
+}
+
+impl Line {
+    fn with(self, c: char) -> Self {
+        match (self, c) {
+            (_, '\n') => Self::Blank,
+            (Self::Blank, c) if c.is_whitespace() => Self::Blank,
+            (Self::Blank | Self::Number, c) if c.is_ascii_digit() => Self::Number,
+            (Self::Blank | Self::Number | Self::Said, _) => Self::Said,
+        }
+    }
+}
+
 impl<'a> Writer<'a> {
     fn new(names: &'a dyn Names) -> Self {
-        Self { text: String::new(), users: Vec::new(), names, is_line: true, marks: Vec::new() }
+        Self { text: String::new(), users: Vec::new(), names, line: Line::Blank, marks: Vec::new() }
     }
 
     fn blocks(&mut self, blocks: &[Node]) {
@@ -429,7 +453,7 @@ impl<'a> Writer<'a> {
 
     fn mark(&mut self, mark: &str, children: &[Node]) {
         let start = self.text.len();
-        let was_line = self.is_line;
+        let line = self.line;
         self.raw(mark);
         let opened = self.text.len();
         self.inlines(children);
@@ -437,7 +461,7 @@ impl<'a> Writer<'a> {
         let trimmed = inside.trim();
         if trimmed.is_empty() {
             self.text.truncate(start);
-            self.is_line = was_line;
+            self.line = line;
             self.raw(&inside);
             return;
         }
@@ -529,9 +553,8 @@ impl<'a> Writer<'a> {
                 '@' | '#' | ':' | '&' if before == Some('<') => {
                     self.raw(WORD_JOINER.encode_utf8(&mut [0; 4]))
                 }
-                '-' | '>' | '+' if self.is_line => self.raw("\\"),
-                '#' if self.is_line => self.raw("\\"),
-                '.' if self.begins_with_number() => self.raw("\\"),
+                '-' | '>' | '+' | '#' if self.line == Line::Blank => self.raw("\\"),
+                '.' if self.line == Line::Number => self.raw("\\"),
                 '\\' | '*' | '_' | '~' | '|' | '`' | '<' | '[' | ']' => self.raw("\\"),
                 _text => {}
             }
@@ -542,18 +565,9 @@ impl<'a> Writer<'a> {
         }
     }
 
-    /// Whether this line has digits only, so that a full stop would make it an item.
-    fn begins_with_number(&self) -> bool {
-        let line = self.text.rsplit('\n').next().unwrap_or_default().trim_start();
-        !line.is_empty() && line.bytes().all(|b| b.is_ascii_digit())
-    }
-
     fn raw(&mut self, text: &str) {
         self.text.push_str(text);
-        if let Some(last) = text.chars().next_back() {
-            let line = self.text.rsplit('\n').next().unwrap_or_default();
-            self.is_line = last == '\n' || line.trim().is_empty();
-        }
+        self.line = text.chars().fold(self.line, Line::with);
     }
 }
 

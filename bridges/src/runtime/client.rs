@@ -9,7 +9,7 @@ use dashmap::DashMap;
 use reqwest::{Method, Response, StatusCode, header::RETRY_AFTER};
 use schemas::room::Platform;
 use serde_json::Value;
-use tokio::sync::OnceCell;
+use tokio::{sync::OnceCell, time::timeout};
 
 use super::Settings;
 use crate::codec::Call;
@@ -22,6 +22,8 @@ const WAIT: Duration = Duration::from_secs(1);
 const WAIT_MOST: Duration = Duration::from_secs(300);
 /// A name is asked for again after this.
 const NAME_HOLDS: Duration = Duration::from_secs(3_600);
+/// A name must be answered within this; without one, it is not asked for again for as long.
+const NAME_WITHIN: Duration = Duration::from_secs(3);
 /// Names that are remembered.
 const NAMES_MOST: usize = 10_000;
 /// A token is had anew so long before it ends.
@@ -87,14 +89,14 @@ impl Client {
         }
     }
 
-    /// Whether a bot of the platform is ours. While that cannot be asked, nothing is.
-    pub(super) async fn is_own(&self, platform: Platform, id: &str) -> bool {
+    /// Whether a bot of the platform is ours; `None` while that cannot be asked.
+    pub(super) async fn is_own(&self, platform: Platform, id: &str) -> Option<bool> {
         let call = |method, path: &str| Call { method, path: path.to_owned(), body: Value::Null };
         let (call, keys, cell) = match platform {
             Platform::Slack => (call("POST", "auth.test"), ["bot_id", "user_id"], &self.own.0),
             Platform::Discord => (call("GET", "/users/@me"), ["id", "id"], &self.own.1),
             // These do not send a bot what it said.
-            Platform::Teams | Platform::Telegram => return false,
+            Platform::Teams | Platform::Telegram => return Some(false),
         };
         let ask = || async {
             let (url, bearer) = match platform {
@@ -117,10 +119,10 @@ impl Client {
             Ok(ids.to_vec())
         };
         match cell.get_or_try_init(ask).await {
-            Ok(own) => own.iter().any(|own| own == id),
+            Ok(own) => Some(own.iter().any(|own| own == id)),
             Err(error) => {
                 tracing::warn!(%platform, %error, "who the bot is cannot be asked");
-                false
+                None
             }
         }
     }
@@ -160,14 +162,18 @@ impl Client {
         let url = format!("{}/users.info?user={id_there}", settings.api.trim_end_matches('/'));
         let call = Call { method: "GET", path: String::new(), body: Value::Null };
         let bearer = format!("Bearer {}", settings.bot_token);
-        let (_, _, body) = self.send(&call, url, Some(bearer)).await.ok()?;
+        let asked = timeout(NAME_WITHIN, self.send(&call, url, Some(bearer))).await;
+        let body = asked.ok().and_then(Result::ok).map(|(_, _, body)| body).unwrap_or_default();
         let user = &body["user"];
         let names = [&user["profile"]["display_name"], &user["real_name"], &user["name"]];
-        let name = names.into_iter().filter_map(Value::as_str).find(|name| !name.is_empty())?;
+        let found = names.into_iter().filter_map(Value::as_str).find(|name| !name.is_empty());
+        // Somebody without a name is asked for again soon, but not with every message.
+        let holds = if found.is_some() { NAME_HOLDS } else { NAME_WITHIN };
+        let name = found.unwrap_or(id);
         if self.names.len() >= NAMES_MOST {
             self.names.clear();
         }
-        self.names.insert(id.to_owned(), (name.to_owned(), Instant::now() + NAME_HOLDS));
+        self.names.insert(id.to_owned(), (name.to_owned(), Instant::now() + holds));
         Some(name.to_owned())
     }
 
@@ -250,6 +256,7 @@ impl Client {
             429 => SendError::Wait(asked.or(wait).unwrap_or(WAIT).min(WAIT_MOST)),
             401 | 404 => SendError::Credentials(said),
             403 => SendError::Gone(said),
+            400 if said.contains("not enough rights") => SendError::Credentials(said),
             400 if said.contains("chat not found") || said.contains("upgraded") => {
                 SendError::Gone(said)
             }

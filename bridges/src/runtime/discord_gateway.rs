@@ -27,7 +27,7 @@ use tokio_tungstenite::{
 };
 
 use super::{Bridges, RunError, inbound, json as bytes_of};
-use crate::codec::parse;
+use crate::{Inbound, Place, codec::parse};
 
 /// GUILDS, GUILD_MESSAGES, GUILD_MESSAGE_REACTIONS, GUILD_MESSAGE_TYPING, MESSAGE_CONTENT.
 const INTENTS: u32 = 1 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 15;
@@ -61,6 +61,9 @@ enum Ended {
     Broken(String),
     #[error("Discord refuses with {0}: {1}")]
     Refused(u16, String),
+    /// It cannot be taken up again.
+    #[error("the session is over: {0}")]
+    Over(u16),
 }
 
 impl From<tokio_tungstenite::tungstenite::Error> for Ended {
@@ -88,6 +91,15 @@ pub(super) async fn run(bridges: Arc<Bridges>) {
             Err(Ended::Refused(code, reason)) => {
                 tracing::error!(code, reason, "discord refuses the bot");
                 pause = REFUSED_PAUSE;
+            }
+            Err(Ended::Over(code)) => {
+                tracing::warn!(
+                    code,
+                    "discord's session is over: what was said meanwhile is missed"
+                );
+                if let Err(error) = save(&bridges, None).await {
+                    tracing::warn!(%error, "the session is still kept");
+                }
             }
             Err(error) => tracing::warn!(%error, "discord's gateway is connected to again"),
         }
@@ -133,6 +145,8 @@ fn closed(frame: Option<CloseFrame>) -> Ended {
     let reason = frame.map(|frame| frame.reason.to_string()).unwrap_or_default();
     match code {
         4_004 | 4_010..=4_014 => Ended::Refused(code, reason),
+        // Invalid seq; session timed out.
+        4_007 | 4_009 => Ended::Over(code),
         _other => broken(format!("closed with {code} {reason}")),
     }
 }
@@ -219,9 +233,12 @@ async fn dispatch(
     let Some(known) = session.as_mut() else { return Ok(()) };
     let bytes = Bytes::from(frame.to_string());
     let payload = parse(Platform::Discord, &bytes, &bridges.names(Platform::Discord));
-    let place = payload.iter().flat_map(|payload| &payload.inbound).find_map(inbound::place_of);
+    let inbound = payload.iter().flat_map(|payload| &payload.inbound);
+    let is_unreadable = inbound.clone().any(|one| matches!(one, Inbound::Unreadable(_)));
+    let nowhere = Place::default();
+    let place = inbound.clone().find_map(inbound::place_of);
     known.seq = seq;
-    let Some(place) = place else { return Ok(()) };
+    let Some(place) = place.or(is_unreadable.then_some(&nowhere)) else { return Ok(()) };
     let id = format!("{} {seq}", known.id);
     let record = inbound::record_known_as(Platform::Discord, place, bytes, &id);
     let count = bridges.ports.log.partitions(&Topic::Inbound);

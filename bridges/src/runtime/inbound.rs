@@ -31,6 +31,8 @@ use crate::{
 
 /// The header that names the platform of a payload.
 const PLATFORM: &str = "platform";
+/// The header of a payload that came over an outgoing webhook.
+pub(super) const WEBHOOK: &str = "webhook";
 /// The header by which a payload is known when it comes again.
 const ID: &str = "id";
 /// The pause after a failure.
@@ -146,9 +148,15 @@ async fn take(
         None => format!("{of}/{}", record.offset),
     };
     for (number, inbound) in payload.inbound.iter().enumerate() {
+        if let Inbound::Unreadable(reason) = inbound {
+            appends.push(dead(bridges, of, record, reason));
+            continue;
+        }
         let source = format!("{source}/{number}");
         let happened = Happened { bridges, platform, source: &source };
-        happened.take(inbound, payload.service_url.as_deref(), appends).await?;
+        let service_url = payload.service_url.as_deref();
+        let service_url = service_url.filter(|_| header(record, WEBHOOK).is_none());
+        happened.take(inbound, service_url, appends).await?;
     }
     Ok(())
 }
@@ -218,7 +226,7 @@ impl Happened<'_> {
         service_url: Option<&str>,
         appends: &mut Vec<Append>,
     ) -> Result<(), RunError> {
-        let Some((place, author)) = place_and_author(inbound) else { return Ok(()) };
+        let Some(place) = place_of(inbound) else { return Ok(()) };
         if let Some(url) = service_url {
             self.remember_service_url(place, url).await?;
         }
@@ -236,7 +244,7 @@ impl Happened<'_> {
             if !self.bridges.settings.may_use(self.platform, &room.tenant) {
                 continue;
             }
-            if let Some(body) = self.command(inbound, place, author, &row).await? {
+            if let Some(body) = self.command(inbound, place, &row).await? {
                 let id = CommandId::derived(&format!("{} {}", self.source, row.room));
                 appends.push(self.bridges.ask(self.platform, &room, id, body));
             }
@@ -310,13 +318,14 @@ impl Happened<'_> {
         &self,
         inbound: &Inbound,
         place: &Place,
-        author: Option<&Author>,
         row: &LinkRow,
     ) -> Result<Option<RoomCommand>, RunError> {
-        let user = match author {
-            Some(author) => self.shown(author).await,
-            None => String::new(),
-        };
+        if let Some(author) = reactor_of(inbound)
+            && self.bridges.client.is_own(self.platform, &author.id).await == Some(true)
+        {
+            // What the bot did for somebody elsewhere comes back.
+            return Ok(None);
+        }
         Ok(match inbound {
             Inbound::Posted(said) => self.posted(said, row).await?,
             Inbound::Edited(said) => {
@@ -335,15 +344,15 @@ impl Happened<'_> {
                 Some(_) => None,
                 None => Some(RoomCommand::Delete { message: self.native(place, message) }),
             },
-            Inbound::Reacted { message, emoji, .. } => Some(RoomCommand::RelayReact {
+            Inbound::Reacted { message, emoji, author, .. } => Some(RoomCommand::RelayReact {
                 message: self.message(place, message, row).await?,
                 emoji: crate::emoji::character(emoji),
-                user,
+                user: self.reactor(author).await?,
             }),
-            Inbound::Unreacted { message, emoji, .. } => Some(RoomCommand::RelayUnreact {
+            Inbound::Unreacted { message, emoji, author, .. } => Some(RoomCommand::RelayUnreact {
                 message: self.message(place, message, row).await?,
                 emoji: crate::emoji::character(emoji),
-                user,
+                user: self.reactor(author).await?,
             }),
             Inbound::Pinned { message, .. } => {
                 Some(RoomCommand::Pin { message: self.message(place, message, row).await? })
@@ -359,17 +368,26 @@ impl Happened<'_> {
             | Inbound::Gone { .. }
             | Inbound::Typing { .. }
             | Inbound::Asked { .. }
-            | Inbound::Unsupported(_) => None,
+            | Inbound::Unsupported(_)
+            | Inbound::Unreadable(_) => None,
         })
     }
 
-    /// How somebody of the platform is shown in reactions.
-    async fn shown(&self, author: &Author) -> String {
+    /// How somebody of the platform is shown in reactions: always as at the first, so that what is
+    /// taken back is found, whatever the platform says about them then.
+    async fn reactor(&self, author: &Author) -> Result<String, RunError> {
         use crate::Names as _;
-        match self.bridges.names(self.platform).here(&author.id) {
-            Some(known) => known,
-            None => format!("{}:{}", self.platform, self.name(author).await),
+        if let Some(known) = self.bridges.names(self.platform).here(&author.id) {
+            return Ok(known);
         }
+        let key = keys::reactor(self.platform, &author.id);
+        if let Some(value) = self.bridges.mappings.get(&key).await? {
+            return Ok(String::from_utf8_lossy(&value).into_owned());
+        }
+        let shown = format!("{}:{}", self.platform, self.name(author).await);
+        let value = Bytes::from(shown.clone());
+        self.bridges.mappings.write(vec![(key, Some(value))], None).await?;
+        Ok(shown)
     }
 
     /// The name that people see there.
@@ -387,7 +405,7 @@ impl Happened<'_> {
         // Ours comes back from the platform.
         let is_ours = self.sent(place, &said.id).await?.is_some()
             || (said.author.is_bot
-                && self.bridges.client.is_own(self.platform, &said.author.id).await);
+                && self.bridges.client.is_own(self.platform, &said.author.id).await != Some(false));
         let content = content(said);
         if is_ours || content.is_empty() {
             return Ok(None);
@@ -420,29 +438,36 @@ impl Happened<'_> {
     }
 }
 
-fn place_and_author(inbound: &Inbound) -> Option<(&Place, Option<&Author>)> {
+/// Where something happened.
+pub(super) fn place_of(inbound: &Inbound) -> Option<&Place> {
     match inbound {
-        Inbound::Posted(said) | Inbound::Edited(said) => Some((&said.place, Some(&said.author))),
+        Inbound::Posted(said) | Inbound::Edited(said) => Some(&said.place),
         Inbound::Deleted { place, .. }
         | Inbound::Titled { place, .. }
         | Inbound::Moved { place, .. }
-        | Inbound::Gone { place } => Some((place, None)),
-        Inbound::Reacted { place, author, .. }
-        | Inbound::Unreacted { place, author, .. }
-        | Inbound::Reactions { place, author, .. }
-        | Inbound::Pinned { place, author, .. }
-        | Inbound::Unpinned { place, author, .. }
-        | Inbound::Joined { place, author }
-        | Inbound::Left { place, author }
-        | Inbound::Typing { place, author }
-        | Inbound::Asked { place, author, .. } => Some((place, Some(author))),
-        Inbound::Unsupported(_) => None,
+        | Inbound::Gone { place }
+        | Inbound::Reacted { place, .. }
+        | Inbound::Unreacted { place, .. }
+        | Inbound::Reactions { place, .. }
+        | Inbound::Pinned { place, .. }
+        | Inbound::Unpinned { place, .. }
+        | Inbound::Joined { place, .. }
+        | Inbound::Left { place, .. }
+        | Inbound::Typing { place, .. }
+        | Inbound::Asked { place, .. } => Some(place),
+        Inbound::Unsupported(_) | Inbound::Unreadable(_) => None,
     }
 }
 
-/// Where something happened, for the record's key.
-pub(super) fn place_of(inbound: &Inbound) -> Option<&Place> {
-    place_and_author(inbound).map(|(place, _)| place)
+/// Who reacted or pinned, which bots do too.
+fn reactor_of(inbound: &Inbound) -> Option<&Author> {
+    match inbound {
+        Inbound::Reacted { author, .. }
+        | Inbound::Unreacted { author, .. }
+        | Inbound::Pinned { author, .. }
+        | Inbound::Unpinned { author, .. } => Some(author),
+        _other => None,
+    }
 }
 
 /// What a message says, with the names of files that cannot be linked to.

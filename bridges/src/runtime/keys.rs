@@ -3,6 +3,7 @@
 use actors::ports::Checkpoint;
 use schemas::{
     EntityKey, ItemId,
+    board::Attachment,
     room::{Direction, Platform},
 };
 use serde::{Deserialize, Serialize};
@@ -66,6 +67,12 @@ pub(super) struct Copy {
     /// The name that it is shown under there.
     #[serde(default)]
     pub(super) author: Option<String>,
+    /// The message that opens the thread which it stands in there.
+    #[serde(default)]
+    pub(super) root: Option<String>,
+    /// Files that came with it, which edits do not say again.
+    #[serde(default)]
+    pub(super) files: Vec<Attachment>,
     /// Who of the room reacted, by emoji.
     #[serde(default)]
     pub(super) reactions: std::collections::BTreeMap<String, Vec<String>>,
@@ -129,6 +136,11 @@ pub(super) fn sent(platform: Platform, workspace: &str, channel: &str, id: &str)
 pub(super) fn reactions(platform: Platform, place: &Place, id: &str, author: &str) -> String {
     let Place { workspace, channel, .. } = place;
     format!("reactions|{platform}|{workspace}|{channel}|{id}|{author}")
+}
+
+/// How somebody of a platform is shown in reactions.
+pub(super) fn reactor(platform: Platform, author: &str) -> String {
+    format!("reactor|{platform}|{author}")
 }
 
 /// Where answers to a conversation of Teams go.

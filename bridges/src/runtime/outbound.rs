@@ -75,6 +75,8 @@ enum Action {
 struct Shown {
     message: ItemId,
     author: Option<String>,
+    root: Option<String>,
+    files: Vec<Attachment>,
 }
 
 impl Link<'_> {
@@ -191,8 +193,12 @@ impl Link<'_> {
                 origin,
             } => {
                 if let Some(origin) = origin.as_ref().filter(|origin| self.is_native(origin)) {
-                    let copy =
-                        Copy { ids: vec![origin.message.clone()], native: true, ..Copy::default() };
+                    let copy = Copy {
+                        ids: vec![origin.message.clone()],
+                        native: true,
+                        root: self.id_there(thread.as_ref()).await?,
+                        ..Copy::default()
+                    };
                     learnt.push((keys::copy(self.row, message), Some(json(&copy))));
                     return Ok(Action::Nothing);
                 }
@@ -201,26 +207,43 @@ impl Link<'_> {
                     content.push(Node::of(NodeType::Paragraph, vec![Node::text(text)]));
                 }
                 content.extend(attachments.iter().map(file));
+                let answered = match reply_to {
+                    Some(answered) => self.copy(answered).await?.unwrap_or_default(),
+                    None => Copy::default(),
+                };
+                let reply_to = answered.ids.into_iter().next();
+                let opened = self.id_there(thread.as_ref()).await?;
+                // Where answers are threads, an answer in one stays in it.
+                let root = match platform {
+                    Platform::Slack => opened.or(answered.root).or_else(|| reply_to.clone()),
+                    Platform::Teams => opened.or(answered.root),
+                    Platform::Discord | Platform::Telegram => None,
+                };
                 let outgoing = Outgoing {
                     author: Some(shown(author, origin.as_ref())),
                     content,
-                    reply_to: self.id_there(reply_to.as_ref()).await?,
-                    thread: self.id_there(thread.as_ref()).await?.filter(|_| has_threads(platform)),
+                    reply_to,
+                    thread: root,
                     id: message.to_string(),
                     ..self.outgoing()
                 };
-                self.rendered(&outgoing, message)
+                self.rendered(&outgoing, message, attachments)
             }
             RoomChange::MessageEdited { message, content, .. } => match self.copy(message).await? {
                 Some(copy) if !copy.native => {
                     let outgoing = Outgoing {
                         author: copy.author,
-                        content: content.clone(),
+                        content: content
+                            .iter()
+                            .cloned()
+                            .chain(copy.files.iter().map(file))
+                            .collect(),
                         known: copy.ids,
+                        thread: copy.root,
                         id: message.to_string(),
                         ..self.outgoing()
                     };
-                    self.rendered(&outgoing, message)
+                    self.rendered(&outgoing, message, &copy.files)
                 }
                 Some(_) | None => Action::Nothing,
             },
@@ -244,9 +267,14 @@ impl Link<'_> {
         Outgoing { channel: self.row.channel.clone(), ..Outgoing::default() }
     }
 
-    fn rendered(&self, outgoing: &Outgoing, message: &ItemId) -> Action {
+    fn rendered(&self, outgoing: &Outgoing, message: &ItemId, files: &[Attachment]) -> Action {
         let platform = self.row.platform;
-        let shown = Shown { message: message.clone(), author: outgoing.author.clone() };
+        let shown = Shown {
+            message: message.clone(),
+            author: outgoing.author.clone(),
+            root: outgoing.thread.clone(),
+            files: files.to_vec(),
+        };
         match render(platform, outgoing, &self.bridges.names(platform)) {
             Ok(calls) => Action::Calls(calls, Some(shown)),
             Err(error) => {
@@ -379,9 +407,11 @@ impl Link<'_> {
         for call in &calls {
             let message = shown.as_ref().map(|shown| &shown.message);
             let made = self.make(call, message).await?;
-            ids.extend(made.or_else(|| edited_id(self.row.platform, call)));
+            if !is_deletion(call) {
+                ids.extend(made.or_else(|| edited_id(self.row.platform, call)));
+            }
         }
-        let Some(Shown { message, author }) = shown else { return Ok(()) };
+        let Some(Shown { message, author, root, files }) = shown else { return Ok(()) };
         let LinkRow { platform, workspace, channel, .. } = self.row;
         let known = self.copy(&message).await?.unwrap_or_default();
         for id in &ids {
@@ -389,7 +419,7 @@ impl Link<'_> {
             let key = keys::sent(*platform, workspace, channel, id);
             learnt.push((key, Some(json(&sent))));
         }
-        let copy = Copy { ids, author, ..known };
+        let copy = Copy { ids, author, root, files, ..known };
         learnt.push((keys::copy(self.row, &message), Some(json(&copy))));
         Ok(())
     }
@@ -429,6 +459,13 @@ impl Link<'_> {
                     }
                     self.tell(LinkHealth::Throttled, Some(reason)).await;
                     backoff(faults)
+                }
+                // A reaction or a pin is not worth more than what is said behind it.
+                Err(SendError::Credentials(reason) | SendError::Gone(reason))
+                    if message.is_none() =>
+                {
+                    self.give_up(call, message, &reason).await?;
+                    return Ok(None);
                 }
                 Err(SendError::Credentials(reason)) => {
                     self.tell(LinkHealth::CredentialsRefused, Some(reason)).await;
@@ -482,23 +519,20 @@ impl Link<'_> {
     }
 }
 
+fn is_deletion(call: &Call) -> bool {
+    call.method == "DELETE" || ["chat.delete", "deleteMessages"].contains(&call.path.as_str())
+}
+
 /// The id in an edit: the platform does not say it again in every answer.
 fn edited_id(platform: Platform, call: &Call) -> Option<String> {
     match platform {
         Platform::Slack => call.body["ts"].as_str().map(str::to_owned),
         Platform::Telegram => call.body["message_id"].as_i64().map(|id| id.to_string()),
-        Platform::Teams | Platform::Discord if call.method != "DELETE" => {
+        Platform::Teams | Platform::Discord if ["PUT", "PATCH"].contains(&call.method) => {
             let id = call.path.split('?').next()?.rsplit('/').next()?;
             Some(id.to_owned())
         }
         Platform::Teams | Platform::Discord => None,
-    }
-}
-
-fn has_threads(platform: Platform) -> bool {
-    match platform {
-        Platform::Slack | Platform::Teams => true,
-        Platform::Discord | Platform::Telegram => false,
     }
 }
 

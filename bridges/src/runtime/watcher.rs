@@ -103,7 +103,7 @@ impl Watcher<'_> {
                     };
                     self.add(row, at).await?;
                 }
-                RoomChange::LinkRemoved { link } => self.remove(room, link.as_str()).await?,
+                RoomChange::LinkRemoved { link } => self.remove(room, link.as_str(), at).await?,
                 _other => {}
             }
         }
@@ -127,6 +127,8 @@ impl Watcher<'_> {
         if self.bridges.mappings.get(&name).await?.is_none() {
             changes.push((name, Some(json(&At::new(at, 0)))));
         }
+        // Together with the place, so that nothing of this is done again.
+        changes.push((keys::watched(self.partition), Some(json(&At::new(at, 0)))));
         self.bridges.mappings.write(changes, None).await?;
         self.begin(row);
         Ok(())
@@ -144,13 +146,20 @@ impl Watcher<'_> {
         Ok(())
     }
 
-    async fn remove(&mut self, room: &EntityKey, link: &str) -> Result<(), RunError> {
+    async fn remove(
+        &mut self,
+        room: &EntityKey,
+        link: &str,
+        at: Checkpoint,
+    ) -> Result<(), RunError> {
         let prefix = format!("{}{room}|{link}", keys::links_of_partition(self.partition));
         for (key, value) in self.bridges.mappings.list(&prefix).await? {
             let row: LinkRow = serde_json::from_slice(&value)?;
             self.links.remove(&keys::position(&row));
             let gone = [key, keys::link_of_channel(&row), keys::position(&row)];
-            let changes = gone.into_iter().map(|key| (key, None)).collect();
+            let place = (keys::watched(self.partition), Some(json(&At::new(at, 0))));
+            let gone = gone.into_iter().map(|key| (key, None));
+            let changes = gone.chain([place]).collect();
             self.bridges.mappings.write(changes, None).await?;
         }
         Ok(())

@@ -18,7 +18,7 @@ use subtle::ConstantTimeEq as _;
 
 use super::{Bridges, inbound};
 use crate::{
-    Inbound,
+    Inbound, Place,
     codec::{self, Payload},
     discord, slack, teams,
 };
@@ -54,6 +54,18 @@ pub enum Answer {
     Unavailable(String),
 }
 
+/// Who sends a request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sender {
+    /// The platform to its app.
+    Platform,
+    /// An outgoing webhook of Teams, made by whoever owns a team: its word on where answers go is
+    /// not taken.
+    Webhook,
+    /// Whoever it is, the platform is not configured.
+    Nobody,
+}
+
 /// The keys of the Bot Connector.
 #[derive(Default)]
 pub(super) struct TeamsKeys(RwLock<Option<(Vec<teams::Key>, Instant)>>);
@@ -62,11 +74,11 @@ impl Bridges {
     /// Takes a request of a platform.
     pub async fn receive(&self, request: &Request) -> Answer {
         let now = self.ports.clock.now().as_millis() / 1_000;
-        match self.verify(request, now).await {
-            Ok(true) => {}
-            Ok(false) => return Answer::Unknown,
+        let sender = match self.verify(request, now).await {
+            Ok(Sender::Nobody) => return Answer::Unknown,
+            Ok(sender) => sender,
             Err(reason) => return Answer::Refused(reason),
-        }
+        };
         let body = match json_of(request) {
             Ok(body) => body,
             Err(reason) => return Answer::Malformed(reason),
@@ -79,11 +91,17 @@ impl Bridges {
         if let Some(answer) = answer {
             return Answer::Taken(answer);
         }
-        let Some(place) = inbound.iter().find_map(inbound::place_of) else {
+        let is_unreadable = inbound.iter().any(|one| matches!(one, Inbound::Unreadable(_)));
+        let nowhere = Place::default();
+        let place = inbound.iter().find_map(inbound::place_of);
+        let Some(place) = place.or(is_unreadable.then_some(&nowhere)) else {
             // Nothing of it could ever matter to a room.
             return Answer::Taken(accepted(request.platform, &inbound));
         };
-        let record = inbound::record(request.platform, place, body);
+        let mut record = inbound::record(request.platform, place, body);
+        if sender == Sender::Webhook {
+            record.headers.push((inbound::WEBHOOK.to_owned(), Bytes::from_static(b"1")));
+        }
         let count = self.ports.log.partitions(&Topic::Inbound);
         let to = TopicPartition::new(Topic::Inbound, partition_of(&record.key, count));
         match self.ports.log.append(&to, record).await {
@@ -92,27 +110,27 @@ impl Bridges {
         }
     }
 
-    /// Whether it is from the platform; false if that is not configured.
-    async fn verify(&self, request: &Request, now: i64) -> Result<bool, String> {
+    /// Who sends it; an error if that is not the platform.
+    async fn verify(&self, request: &Request, now: i64) -> Result<Sender, String> {
         let header = |name: &str| request.headers.get(name).map(String::as_str).unwrap_or_default();
         let body = &request.body;
         match request.platform {
             Platform::Slack => {
-                let Some(settings) = &self.settings.slack else { return Ok(false) };
+                let Some(settings) = &self.settings.slack else { return Ok(Sender::Nobody) };
                 let time = header("x-slack-request-timestamp");
                 let signature = header("x-slack-signature");
                 let secret = settings.signing_secret.as_bytes();
                 slack::verify(secret, time, signature, body, now).map_err(|e| e.to_string())?;
             }
             Platform::Discord => {
-                let Some(settings) = &self.settings.discord else { return Ok(false) };
+                let Some(settings) = &self.settings.discord else { return Ok(Sender::Nobody) };
                 let time = header("x-signature-timestamp");
                 let signature = header("x-signature-ed25519");
                 discord::verify(&settings.public_key, time, signature, body, now)
                     .map_err(|e| e.to_string())?;
             }
             Platform::Telegram => {
-                let Some(settings) = &self.settings.telegram else { return Ok(false) };
+                let Some(settings) = &self.settings.telegram else { return Ok(Sender::Nobody) };
                 let given = header("x-telegram-bot-api-secret-token").as_bytes();
                 let holds = given.ct_eq(settings.webhook_secret.as_bytes());
                 if !bool::from(holds) || settings.webhook_secret.is_empty() {
@@ -120,7 +138,7 @@ impl Bridges {
                 }
             }
             Platform::Teams => {
-                let Some(settings) = &self.settings.teams else { return Ok(false) };
+                let Some(settings) = &self.settings.teams else { return Ok(Sender::Nobody) };
                 let given = header("authorization");
                 if given.starts_with("HMAC ") {
                     let keys =
@@ -129,7 +147,7 @@ impl Bridges {
                     if !checked.any(|checked| checked.is_ok()) {
                         return Err(teams::Refused::Signature.to_string());
                     }
-                    return Ok(true);
+                    return Ok(Sender::Webhook);
                 }
                 let kid = teams::kid_of(given).map_err(|e| e.to_string())?;
                 let keys = self.keys_of_teams(&kid).await?;
@@ -137,7 +155,7 @@ impl Bridges {
                     .map_err(|e| e.to_string())?;
             }
         }
-        Ok(true)
+        Ok(Sender::Platform)
     }
 
     /// The keys of the Bot Connector; fetched again where one is named that is not among them.

@@ -216,8 +216,11 @@ impl People {
                 activity["timestamp"] = activity["timestamp"].to_string().into();
                 activity
             }
-            Platform::Discord => json!({"op": 0, "t": "MESSAGE_UPDATE", "s": 1,
-                "d": discord_message(channel, id, user, markup, None)}),
+            Platform::Discord => {
+                let mut message = discord_message(channel, id, user, markup, None);
+                message["edited_timestamp"] = "2026-11-21T00:00:00Z".into();
+                json!({"op": 0, "t": "MESSAGE_UPDATE", "s": 1, "d": message})
+            }
             Platform::Telegram => json!({"update_id": self.new_number(),
                 "edited_message": telegram_message(channel, id, user, markup)}),
         }

@@ -244,7 +244,7 @@ fn of_event(event: &Value, team: String, names: &dyn Names) -> Inbound {
 }
 
 fn unreadable(kind: &str, error: &serde_json::Error) -> Inbound {
-    Inbound::Unsupported(format!("event {kind} that cannot be read: {error}"))
+    Inbound::Unreadable(format!("event {kind} that cannot be read: {error}"))
 }
 
 /// A slash command (docs.slack.dev/interactivity/implementing-slash-commands). It says nothing about
@@ -353,6 +353,11 @@ fn of_message(mut posted: Posted, team: &str, names: &dyn Names) -> Option<Inbou
         }
         Some("message_changed") => {
             let mut changed = *posted.message?;
+            // What opened a thread leaves a mark where it was.
+            if changed.subtype.as_deref() == Some("tombstone") {
+                let place = posted_place(&posted.channel, team);
+                return Some(Inbound::Deleted { place, message: changed.ts? });
+            }
             changed.channel = posted.channel;
             Some(Inbound::Edited(changed.said(team, names)))
         }
@@ -376,6 +381,10 @@ fn of_message(mut posted: Posted, team: &str, names: &dyn Names) -> Option<Inbou
         }
         Some(_) => None,
     }
+}
+
+fn posted_place(channel: &Channel, team: &str) -> Place {
+    Place { workspace: team.to_owned(), channel: channel.id().to_owned(), thread: None }
 }
 
 fn reaction(reacted: Reacted, team: String, change: Change) -> Option<Inbound> {
@@ -471,7 +480,7 @@ mod tests {
         let named = Inbound::Unsupported("event app_mention_of_the_future".into());
         assert_eq!(unknown, named);
         let broken = event(json!({"type": "message", "channel": 7}));
-        let Inbound::Unsupported(reason) = broken else { panic!("{broken:?}") };
+        let Inbound::Unreadable(reason) = broken else { panic!("{broken:?}") };
         assert!(reason.starts_with("event message that cannot be read: "), "{reason}");
     }
 }

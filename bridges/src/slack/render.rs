@@ -64,6 +64,10 @@ pub fn edit(
         if let Some(ts) = known.get(number) {
             let Value::Object(fields) = &mut call.arguments else { continue };
             fields.retain(|name, _| EDITED.contains(&name.as_str()));
+            // What is left out stays as it was.
+            for name in ["blocks", "attachments"] {
+                fields.entry(name).or_insert_with(|| json!([]));
+            }
             fields.insert("ts".into(), (*ts).into());
             call.method = "chat.update";
         }

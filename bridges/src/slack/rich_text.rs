@@ -1,11 +1,11 @@
 //! Blocks (docs.slack.dev/reference/block-kit/blocks) as a tree: `rich_text`, which Slack's own
 //! clients send, and what apps send beside it.
 
-use schemas::content::{Node, NodeType, from_markdown};
+use schemas::content::{Node, NodeType};
 use serde::Deserialize;
 
 use super::mrkdwn::from_mrkdwn;
-use crate::Names;
+use crate::{Names, message::foreign_markdown};
 
 /// A block, as far as it says something.
 #[derive(Debug, Deserialize)]
@@ -192,7 +192,7 @@ fn push_block(tree: &mut Vec<Node>, block: Block, names: &dyn Names) {
                 }
             }
         }
-        Block::Markdown { text } => tree.extend(from_markdown(&text)),
+        Block::Markdown { text } => tree.extend(foreign_markdown(&text)),
         Block::Image { image_url: Some(url), alt_text } => {
             let shown = if alt_text.is_empty() { url.clone() } else { alt_text };
             let link = Node::of(NodeType::Link, vec![Node::text(shown)]);

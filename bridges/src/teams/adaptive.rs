@@ -1,10 +1,13 @@
 //! Cards (adaptivecards.io/explorer; learn.microsoft.com, "Types of cards").
 
-use schemas::content::{Node, NodeType, from_markdown, to_markdown};
+use schemas::content::{Node, NodeType, to_markdown};
 use serde_json::{Value, json};
 
 use super::html::from_html;
-use crate::card::{self, Card, Field, picture};
+use crate::{
+    card::{self, Card, Field, picture},
+    message::foreign_markdown,
+};
 
 /// How deep elements may stand in each other.
 const DEPTH_MOST: usize = 8;
@@ -36,7 +39,7 @@ pub fn of_adaptive(content: &Value) -> Node {
         blocks.push(of_action(action));
     }
     if blocks.is_empty() {
-        blocks.extend(from_markdown(text(content, "fallbackText")));
+        blocks.extend(foreign_markdown(text(content, "fallbackText")));
     }
     card::of_blocks(blocks)
 }
@@ -47,7 +50,7 @@ fn push_element(blocks: &mut Vec<Node>, element: &Value, depth: usize) {
     }
     match text(element, "type") {
         "TextBlock" => {
-            let read = from_markdown(text(element, "text"));
+            let read = foreign_markdown(text(element, "text"));
             let is_bold = text(element, "weight").eq_ignore_ascii_case("bolder")
                 || text(element, "style") == "heading";
             blocks.extend(read.into_iter().map(|block| match block.kind {
@@ -64,7 +67,7 @@ fn push_element(blocks: &mut Vec<Node>, element: &Value, depth: usize) {
         "FactSet" => {
             let field = |fact: &Value| Field {
                 name: text(fact, "title").to_owned(),
-                value: from_markdown(text(fact, "value")),
+                value: foreign_markdown(text(fact, "value")),
             };
             let fields = list(element, "facts").map(field).collect();
             blocks.extend(Card { fields, ..Card::default() }.into_node().children);
@@ -178,15 +181,15 @@ pub(super) fn of_simple(content: &Value) -> Node {
 pub(super) fn of_connector(content: &Value) -> Node {
     let title = [text(content, "title"), text(content, "summary")];
     let title = title.into_iter().find(|title| !title.is_empty()).unwrap_or_default();
-    let mut said = from_markdown(text(content, "text"));
+    let mut said = foreign_markdown(text(content, "text"));
     let mut fields = Vec::new();
     for section in list(content, "sections") {
         for key in ["title", "activityTitle", "activitySubtitle", "activityText", "text"] {
-            said.extend(from_markdown(text(section, key)));
+            said.extend(foreign_markdown(text(section, key)));
         }
         fields.extend(list(section, "facts").map(|fact| Field {
             name: text(fact, "name").to_owned(),
-            value: from_markdown(text(fact, "value")),
+            value: foreign_markdown(text(fact, "value")),
         }));
     }
     let mut node =
@@ -232,6 +235,8 @@ fn safe(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use schemas::content::from_markdown;
+
     use super::*;
 
     #[test]

@@ -1,7 +1,7 @@
 //! An activity as what happened
 //! (learn.microsoft.com/microsoftteams/platform/bots/how-to/conversations/subscribe-to-conversation-events).
 
-use schemas::content::{Node, NodeType, from_markdown};
+use schemas::content::{Node, NodeType};
 use serde::Deserialize;
 use serde_json::Value;
 
@@ -12,7 +12,7 @@ use super::{
 use crate::{
     Author, Inbound, Names, Place,
     card::picture,
-    message::{File, Message},
+    message::{File, Message, foreign_markdown},
 };
 
 /// What an activity says.
@@ -111,7 +111,7 @@ pub fn parse(activity: &[u8], names: &dyn Names) -> Result<Parsed, ParseError> {
         Ok(activity) => Ok(of_activity(activity, names)),
         Err(error) => {
             let what = format!("activity {kind} that cannot be read: {error}");
-            Ok(Parsed { id: None, service_url: None, inbound: vec![Inbound::Unsupported(what)] })
+            Ok(Parsed { id: None, service_url: None, inbound: vec![Inbound::Unreadable(what)] })
         }
     }
 }
@@ -283,7 +283,7 @@ impl Activity {
         }
         let text = self.text.as_deref().unwrap_or_default();
         match self.text_format.as_deref() {
-            Some("markdown") if !text.contains("<at>") => from_markdown(text),
+            Some("markdown") if !text.contains("<at>") => foreign_markdown(text),
             Some("xml") => html::read(text, Lines::Folded, &mentioned),
             Some(_) | None => html::read(text, Lines::Kept, &mentioned),
         }

@@ -43,7 +43,7 @@ pub fn parse(update: &[u8], names: &dyn Names) -> Result<Parsed, ParseError> {
     let inbound = match Update::deserialize(Value::Object(object)) {
         Ok(update) => of_update(update, names),
         Err(error) => {
-            vec![Inbound::Unsupported(format!("update that cannot be read: {error}"))]
+            vec![Inbound::Unreadable(format!("update that cannot be read: {error}"))]
         }
     };
     Ok(Parsed { update: number, inbound })

@@ -34,6 +34,7 @@ pub(super) const PINS_MOST: usize = 100;
 const READINGS_MOST: usize = 20_000;
 
 /// The fields of `post`.
+#[derive(Clone, Copy)]
 pub(super) struct NewMessage<'a> {
     pub(super) text: Option<&'a str>,
     pub(super) content: Option<&'a [Node]>,
@@ -75,9 +76,15 @@ impl Room {
     }
 
     /// What came from a platform is said by its bridge, whose word on where it came from is taken.
-    pub(super) fn decide_relay(&self, new: &NewMessage<'_>, context: &Context<'_>) -> Decision {
+    pub(super) fn decide_relay<'a>(&self, new: &NewMessage<'a>, context: &Context<'_>) -> Decision {
         require_bridge(context)?;
-        self.decide_post(new, context)
+        // People there answer what this room has forgotten or never had: they are heard all the same.
+        let known = |id: Option<&'a ItemId>| id.filter(|id| self.timeline.get(id).is_some());
+        let root =
+            |id: &'a ItemId| self.timeline.get(id).and_then(|opened| opened.thread().cloned());
+        let thread = known(new.thread).map(|id| root(id).unwrap_or_else(|| id.clone()));
+        let (reply_to, thread) = (known(new.reply_to), thread.as_ref());
+        self.decide_post(&NewMessage { reply_to, thread, ..*new }, context)
     }
 
     /// A bridge reacts for somebody on its platform.
