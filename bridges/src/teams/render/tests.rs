@@ -49,6 +49,12 @@ proptest! {
         }
     }
 
+}
+
+proptest! {
+    // Long texts are read and cut many times over.
+    #![proptest_config(ProptestConfig::with_cases(12))]
+
     #[test]
     fn parts_are_within_the_limit(text in "[ -~ä😀\n]{0,300}", times in 1_usize..400) {
         let content = from_markdown(&text.repeat(times));
