@@ -67,7 +67,8 @@ struct Posted {
     author: Option<User>,
     member: Option<Member>,
     content: Option<String>,
-    edited_timestamp: Option<String>,
+    #[serde(default, deserialize_with = "even_null")]
+    edited_timestamp: Option<Value>,
     #[serde(rename = "type", default)]
     kind: i64,
     webhook_id: Option<String>,
@@ -89,6 +90,11 @@ struct Posted {
     message_reference: Option<Reference>,
     #[serde(default)]
     message_snapshots: Vec<Snapshot>,
+}
+
+/// Tells what is `null` from what is left out.
+fn even_null<'de, D: serde::Deserializer<'de>>(input: D) -> Result<Option<Value>, D::Error> {
+    Value::deserialize(input).map(Some)
 }
 
 #[derive(Debug, Deserialize)]
@@ -308,8 +314,9 @@ fn of_dispatch(name: &str, data: Value, names: &dyn Names) -> Vec<Inbound> {
     match name {
         "MESSAGE_CREATE" => read(name, data, |posted| of_message(posted, names)),
         "MESSAGE_UPDATE" => read(name, data, |posted: Posted| {
-            // Without a time only a preview came: nobody edited anything.
-            posted.edited_timestamp.as_ref().filter(|_| posted.content.is_some())?;
+            // Where there is no time only a preview came: nobody edited anything.
+            let is_preview = posted.edited_timestamp == Some(Value::Null);
+            posted.content.as_ref().filter(|_| !is_preview)?;
             said(posted, names).map(|message| vec![Inbound::Edited(message)])
         }),
         "MESSAGE_DELETE" | "MESSAGE_DELETE_BULK" => read(name, data, |deleted: Deleted| {
@@ -642,6 +649,9 @@ mod tests {
         let preview =
             dispatch("MESSAGE_UPDATE", json!({"id": "9", "channel_id": "3", "embeds": []}));
         assert!(matches!(preview, Inbound::Unsupported(_)));
+        let preview = json!({"id": "9", "channel_id": "3", "author": user(), "content": "old",
+            "edited_timestamp": null});
+        assert!(matches!(dispatch("MESSAGE_UPDATE", preview), Inbound::Unsupported(_)));
         let deleted = dispatch("MESSAGE_DELETE", json!({"id": "9", "channel_id": "3"}));
         assert!(matches!(deleted, Inbound::Deleted { message, .. } if message == "9"));
         let reacted = dispatch(

@@ -52,7 +52,9 @@ enum Event {
     ChannelArchive {
         channel: String,
     },
-    AppMention,
+    AppMention(Box<Posted>),
+    MemberJoinedChannel(Member),
+    MemberLeftChannel(Member),
     #[serde(other)]
     Other,
 }
@@ -148,6 +150,19 @@ struct Reacted {
 }
 
 #[derive(Debug, Deserialize)]
+struct Member {
+    user: String,
+    channel: String,
+}
+
+impl Member {
+    fn place_and_author(self, team: String) -> (Place, Author) {
+        let place = Place { workspace: team, channel: self.channel, thread: None };
+        (place, person(self.user))
+    }
+}
+
+#[derive(Debug, Deserialize)]
 struct Renamed {
     id: String,
     name: String,
@@ -207,7 +222,8 @@ pub fn parse(payload: &[u8], names: &dyn Names) -> Result<Parsed, ParseError> {
 
 fn of_event(event: &Value, team: String, names: &dyn Names) -> Inbound {
     // A message as the Web API gives or takes it has no type.
-    let says_something = ["ts", "blocks", "attachments"].iter().any(|key| !event[key].is_null());
+    let says = ["ts", "blocks", "attachments", "text"];
+    let says_something = says.iter().any(|key| !event[key].is_null());
     let is_message = event["type"].is_null() && says_something;
     let kind =
         event["type"].as_str().unwrap_or(if is_message { "message" } else { "without a type" });
@@ -230,9 +246,15 @@ fn of_event(event: &Value, team: String, names: &dyn Names) -> Inbound {
             let alone = serde_json::json!({"blocks": [event]});
             Posted::deserialize(alone).ok().and_then(|posted| of_message(posted, &team, names))
         }
-        (false, Ok(Event::AppMention)) => {
-            let what = "event app_mention, which comes as a message too";
-            return Inbound::Unsupported(what.to_owned());
+        // It comes as a message too, under the same `ts`, so a room has it once.
+        (false, Ok(Event::AppMention(posted))) => of_message(*posted, &team, names),
+        (false, Ok(Event::MemberJoinedChannel(member))) => {
+            let (place, author) = member.place_and_author(team);
+            Some(Inbound::Joined { place, author })
+        }
+        (false, Ok(Event::MemberLeftChannel(member))) => {
+            let (place, author) = member.place_and_author(team);
+            Some(Inbound::Left { place, author })
         }
         (false, Ok(Event::Other)) => None,
         (false, Err(error)) if !event["type"].is_null() => return unreadable(kind, &error),
@@ -472,6 +494,21 @@ mod tests {
         let pinned = event(json!({"type": "pin_added", "user": "U1", "channel_id": "C1",
             "item": {"type": "message", "channel": "C1", "message": {"ts": "1.0"}}}));
         assert!(matches!(pinned, Inbound::Pinned { message, .. } if message == "1.0"));
+    }
+
+    #[test]
+    fn a_mention_of_the_app_and_a_table_say_something() {
+        let mention = event(json!({"type": "app_mention", "channel": "C1", "user": "U1",
+            "ts": "1.0", "text": "<@U2> hi"}));
+        assert!(matches!(mention, Inbound::Posted(message) if message.id == "1.0"));
+        let cell = |text: &str| json!({"type": "raw_text", "text": text});
+        let Inbound::Posted(message) =
+            event(json!({"type": "message", "channel": "C1", "ts": "1.0",
+            "user": "U1", "blocks": [{"type": "table", "rows": [[cell("a"), cell("b")]]}]}))
+        else {
+            panic!("it is posted")
+        };
+        assert_eq!(to_markdown(&message.content), "a | b");
     }
 
     #[test]

@@ -5,7 +5,7 @@ use schemas::content::{Node, NodeType};
 use serde::Deserialize;
 
 use super::mrkdwn::from_mrkdwn;
-use crate::{Names, message::foreign_markdown};
+use crate::{Names, card::Card, message::foreign_markdown};
 
 /// A block, as far as it says something.
 #[derive(Debug, Deserialize)]
@@ -34,6 +34,29 @@ enum Block {
         alt_text: String,
     },
     Divider {},
+    Video {
+        title: Text,
+        title_url: Option<String>,
+        video_url: Option<String>,
+        description: Option<Text>,
+    },
+    Table {
+        rows: Vec<Vec<Cell>>,
+    },
+    #[serde(other)]
+    Other,
+}
+
+/// A cell of a table.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Cell {
+    RawText {
+        text: String,
+    },
+    RichText {
+        elements: Vec<Element>,
+    },
     #[serde(other)]
     Other,
 }
@@ -201,8 +224,47 @@ fn push_block(tree: &mut Vec<Node>, block: Block, names: &dyn Names) {
         Block::Image { image_url: None, alt_text } => {
             tree.push(unsupported(&format!("picture {alt_text}")));
         }
+        Block::Video { title, title_url, video_url, description } => {
+            let (Text::PlainText { text } | Text::Mrkdwn { text }) = title;
+            let mut content = Vec::new();
+            if let Some(description) = description {
+                push_text(&mut content, description, names);
+            }
+            let picture = video_url.filter(|url| Some(url) != title_url.as_ref());
+            let card = Card { title: text, url: title_url, content, picture, ..Card::default() };
+            tree.push(card.into_node());
+        }
+        Block::Table { rows } => {
+            for row in rows {
+                let mut line = Vec::new();
+                for (number, cell) in row.into_iter().enumerate() {
+                    if number > 0 {
+                        line.push(Node::text(" | "));
+                    }
+                    line.extend(of_cell(cell, names));
+                }
+                tree.push(paragraph(line));
+            }
+        }
         Block::Divider {} => tree.push(paragraph(vec![Node::text("———")])),
         Block::Other => {}
+    }
+}
+
+/// What a cell says, in one line.
+fn of_cell(cell: Cell, names: &dyn Names) -> Vec<Node> {
+    match cell {
+        Cell::RawText { text } => vec![Node::text(text)],
+        Cell::RichText { elements } => {
+            let mut blocks = Vec::new();
+            for element in elements {
+                push_element(&mut blocks, element, names);
+            }
+            blocks.into_iter().flat_map(|block| block.children).collect()
+        }
+        Cell::Other => {
+            vec![Node { text: Some("[cell]".to_owned()), ..Node::empty(NodeType::Unsupported) }]
+        }
     }
 }
 
