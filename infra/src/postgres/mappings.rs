@@ -4,7 +4,28 @@ use actors::ports::{Expected, Mappings, StoreError};
 use async_trait::async_trait;
 use bytes::Bytes;
 
+use sqlx::PgPool;
+
 use super::{PostgresStore, unavailable};
+
+/// Of nodes that start together one makes the table: they lock this number.
+const MAKING: i64 = 8_417_002;
+
+/// Makes the table. It is no migration: a release that does not know one refuses to start, and the
+/// release before this one may start again while a cluster is upgraded.
+pub(super) async fn make(pool: &PgPool) -> Result<(), sqlx::Error> {
+    let mut transaction = pool.begin().await?;
+    sqlx::query("SELECT pg_advisory_xact_lock($1)").bind(MAKING).execute(&mut *transaction).await?;
+    // Whoever may not make tables may use one that is there.
+    let is_there: bool = sqlx::query_scalar("SELECT to_regclass('mappings') IS NOT NULL")
+        .fetch_one(&mut *transaction)
+        .await?;
+    if !is_there {
+        let sql = include_str!("../../migrations/postgres/mappings.sql");
+        sqlx::raw_sql(sql).execute(&mut *transaction).await?;
+    }
+    transaction.commit().await
+}
 
 #[async_trait]
 impl Mappings for PostgresStore {

@@ -97,14 +97,10 @@ pub struct PostgresStore {
 }
 
 fn migrations() -> Migrator {
-    let migration = |number, name: &'static str, sql| {
-        let sql = SqlStr::from_static(sql);
-        Migration::new(number, name.into(), MigrationType::Simple, sql, false)
-    };
-    Migrator::with_migrations(vec![
-        migration(1, "store", include_str!("../../migrations/postgres/1_store.sql")),
-        migration(2, "mappings", include_str!("../../migrations/postgres/2_mappings.sql")),
-    ])
+    let sql = include_str!("../../migrations/postgres/1_store.sql");
+    let first =
+        Migration::new(1, "store".into(), MigrationType::Simple, SqlStr::from_static(sql), false);
+    Migrator::with_migrations(vec![first])
 }
 
 fn pool(key: &'static str, url: &str, connections: u32) -> Result<PgPool, PostgresError> {
@@ -141,6 +137,7 @@ impl PostgresStore {
             return Err(PostgresError::TooOld { found: text });
         }
         migrations().run(&pool).await?;
+        mappings::make(&pool).await.map_err(unreachable)?;
         let found: String = sqlx::query_scalar(
             "INSERT INTO settings VALUES ('partitions', $1) \
              ON CONFLICT (name) DO UPDATE SET value = settings.value RETURNING value",
