@@ -1,6 +1,6 @@
-//! What the runtime needs from the world: Log, Store, Signals, Clock. Each has a memory
+//! What the runtime needs from the world: Log, Store, Mappings, Signals, Clock. Each has a memory
 //! implementation in [`crate::memory`] and a real one in the crate `infra`. The comments here
-//! are the contract; the tests in `tests/tests/ports` hold every implementation to it.
+//! are the contract.
 
 use std::{collections::BTreeMap, fmt, sync::Arc};
 

@@ -4,6 +4,8 @@
 
 use schemas::content::{Node, NodeType};
 
+use crate::message::paragraph;
+
 /// The parts of a card.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Card {
@@ -30,10 +32,6 @@ pub struct Field {
     pub name: String,
     /// What it says.
     pub value: Vec<Node>,
-}
-
-fn paragraph(children: Vec<Node>) -> Node {
-    Node::of(NodeType::Paragraph, children)
 }
 
 /// A paragraph with nothing but a picture's address.

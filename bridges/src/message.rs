@@ -273,3 +273,17 @@ pub(crate) fn foreign_markdown(text: &str) -> Vec<Node> {
     }
     from_markdown(text).into_iter().map(plain).collect()
 }
+
+/// A paragraph of these.
+pub(crate) fn paragraph(children: Vec<Node>) -> Node {
+    Node::of(NodeType::Paragraph, children)
+}
+
+/// What nodes say, without their marks.
+pub(crate) fn words(nodes: &[Node]) -> String {
+    let said = |node: &Node| {
+        let own = node.text.as_deref().or(node.target.as_deref()).unwrap_or_default();
+        format!("{own}{}", words(&node.children))
+    };
+    nodes.iter().map(said).collect()
+}

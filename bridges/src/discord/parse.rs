@@ -11,7 +11,7 @@ use super::{custom_emoji, markdown::from_markdown};
 use crate::{
     Author, Inbound, Names, Place,
     card::{Card, Field},
-    message::{File, Known, Message, Reaction},
+    message::{File, Known, Message, Reaction, paragraph},
 };
 
 /// What a payload says.
@@ -450,10 +450,6 @@ fn said(posted: Posted, names: &dyn Names) -> Option<Message> {
         reply_to,
         files,
     })
-}
-
-fn paragraph(children: Vec<Node>) -> Node {
-    Node::of(NodeType::Paragraph, children)
 }
 
 impl Poll {

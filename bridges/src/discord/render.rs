@@ -4,7 +4,11 @@ use schemas::content::{Node, NodeType};
 use serde_json::{Value, json};
 
 use super::{APART, EMOJI_ADDRESS, NAME_MOST, TEXT_MOST, WORD_JOINER, markdown::address_length};
-use crate::{Names, card, emoji, message::Reaction, split::split};
+use crate::{
+    Names, card, emoji,
+    message::{Reaction, words},
+    split::split,
+};
 
 /// The most characters that a card's texts may have together ("Embed Limits").
 const EMBED_MOST: usize = 6_000;
@@ -504,7 +508,7 @@ impl<'a> Writer<'a> {
 
     fn link(&mut self, node: &Node) {
         let url = node.url.as_deref().unwrap_or_default();
-        let shown = plain(&node.children);
+        let shown = words(&node.children);
         let is_bare = address_length(url) == url.len() && shown == url;
         if is_bare {
             return self.raw(url);
@@ -569,14 +573,6 @@ impl<'a> Writer<'a> {
         self.text.push_str(text);
         self.line = text.chars().fold(self.line, Line::with);
     }
-}
-
-fn plain(nodes: &[Node]) -> String {
-    let said = |node: &Node| {
-        let own = node.text.as_deref().or(node.target.as_deref()).unwrap_or_default();
-        format!("{own}{}", plain(&node.children))
-    };
-    nodes.iter().map(said).collect()
 }
 
 /// A heading ends with its line.

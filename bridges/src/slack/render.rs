@@ -4,7 +4,11 @@ use schemas::content::{Node, NodeType, to_markdown};
 use serde_json::{Value, json};
 
 use super::{TEXT_MOST, mrkdwn::escape};
-use crate::{Names, card, message::Reaction, split::split};
+use crate::{
+    Names, card,
+    message::{Reaction, words},
+    split::split,
+};
 
 /// What an edit keeps of a post's arguments.
 const EDITED: [&str; 4] = ["channel", "text", "blocks", "attachments"];
@@ -359,14 +363,6 @@ fn link(elements: &mut Vec<Value>, node: &Node, style: Style) {
         element["text"] = shown.into();
     }
     push(elements, element, style);
-}
-
-fn words(nodes: &[Node]) -> String {
-    let said = |node: &Node| {
-        let own = node.text.as_deref().or(node.target.as_deref()).unwrap_or_default();
-        format!("{own}{}", words(&node.children))
-    };
-    nodes.iter().map(said).collect()
 }
 
 fn emoji(elements: &mut Vec<Value>, node: &Node, name: &str, style: Style) {

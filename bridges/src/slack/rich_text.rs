@@ -5,7 +5,11 @@ use schemas::content::{Node, NodeType};
 use serde::Deserialize;
 
 use super::mrkdwn::from_mrkdwn;
-use crate::{Names, card::Card, message::foreign_markdown};
+use crate::{
+    Names,
+    card::Card,
+    message::{foreign_markdown, paragraph},
+};
 
 /// A block, as far as it says something.
 #[derive(Debug, Deserialize)]
@@ -183,10 +187,6 @@ pub(super) fn is_known(block: &serde_json::Value) -> bool {
 fn unsupported(what: &str) -> Node {
     let node = Node { text: Some(format!("[{what}]")), ..Node::empty(NodeType::Unsupported) };
     paragraph(vec![node])
-}
-
-fn paragraph(children: Vec<Node>) -> Node {
-    Node::of(NodeType::Paragraph, children)
 }
 
 fn push_block(tree: &mut Vec<Node>, block: Block, names: &dyn Names) {

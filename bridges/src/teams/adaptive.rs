@@ -6,15 +6,11 @@ use serde_json::{Value, json};
 use super::html::from_html;
 use crate::{
     card::{self, Card, Field, picture},
-    message::foreign_markdown,
+    message::{foreign_markdown, paragraph},
 };
 
 /// How deep elements may stand in each other.
 const DEPTH_MOST: usize = 8;
-
-fn paragraph(children: Vec<Node>) -> Node {
-    Node::of(NodeType::Paragraph, children)
-}
 
 fn unsupported(what: &str) -> Node {
     let text = Some(format!("[{what}]"));
