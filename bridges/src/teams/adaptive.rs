@@ -224,9 +224,9 @@ pub fn to_adaptive(node: &Node) -> Value {
     })
 }
 
-/// Nothing in a card's text may look like a mention.
+/// Nothing in a card's text may look like a mention, nor like the beginning of one.
 fn safe(text: &str) -> String {
-    text.replace("\\<at\\>", "\\<\u{2060}at\\>").replace("<at>", "<\u{2060}at>")
+    text.replace("<at", "<\u{2060}at")
 }
 
 #[cfg(test)]
