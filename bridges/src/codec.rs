@@ -2,6 +2,7 @@
 //! becomes.
 
 use schemas::{
+    board::Attachment,
     content::{Node, from_markdown},
     room::Platform,
 };
@@ -107,29 +108,39 @@ pub struct Call {
     pub path: String,
     /// The body as JSON, `null` for none.
     pub body: Value,
+    /// What is uploaded with it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub file: Option<Attachment>,
+}
+
+impl Call {
+    /// A call without a file.
+    pub(crate) fn new(method: &'static str, path: String, body: Value) -> Self {
+        Self { method, path, body, file: None }
+    }
 }
 
 impl From<slack::Call> for Call {
     fn from(call: slack::Call) -> Self {
-        Self { method: "POST", path: call.method.to_owned(), body: call.arguments }
+        Self::new("POST", call.method.to_owned(), call.arguments)
     }
 }
 
 impl From<telegram::Call> for Call {
     fn from(call: telegram::Call) -> Self {
-        Self { method: "POST", path: call.method.to_owned(), body: call.parameters }
+        Self::new("POST", call.method.to_owned(), call.parameters)
     }
 }
 
 impl From<discord::Call> for Call {
     fn from(discord::Call { method, path, body }: discord::Call) -> Self {
-        Self { method, path, body }
+        Self::new(method, path, body)
     }
 }
 
 impl From<teams::Call> for Call {
     fn from(teams::Call { method, path, body }: teams::Call) -> Self {
-        Self { method, path, body }
+        Self::new(method, path, body)
     }
 }
 
@@ -176,8 +187,8 @@ pub fn render(
             // Slack has threads where others have answers.
             let target = slack::Target { channel, thread: thread.or(reply_to) };
             let calls = match is_new {
-                true => slack::post(target, author, content, names),
-                false => slack::edit(target, &known, author, content, names),
+                true => slack::post(target, author, content, &message.id, names),
+                false => slack::edit(target, &known, author, content, &message.id, names),
             };
             calls.into_iter().map(Call::from).collect()
         }

@@ -15,7 +15,7 @@ use actors::{
 use bridges::runtime::{Answer, Bridges, Request};
 use gateway::{
     Gateway, SignalsProbe, StartError,
-    config::{WebhookAnswer, Webhooks},
+    config::{Files, PlatformFile, WebhookAnswer, Webhooks},
 };
 
 use crate::{
@@ -171,6 +171,21 @@ fn webhooks(bridges: Arc<Bridges>) -> Webhooks {
     })
 }
 
+/// The way to the platforms' files.
+fn files(bridges: Arc<Bridges>) -> Files {
+    Arc::new(move |key| {
+        let bridges = bridges.clone();
+        Box::pin(async move {
+            let opened = bridges.open(&key).await?;
+            Ok(opened.map(|bridges::runtime::Opened { media_type, length, bytes }| PlatformFile {
+                media_type,
+                length,
+                bytes,
+            }))
+        })
+    })
+}
+
 impl Server {
     /// Opens log and store and starts everything, keeping the rules of `guards`. Must be called within an actix system.
     ///
@@ -187,6 +202,7 @@ impl Server {
             if settings.roles.contains(&NodeRole::Bridges) {
                 workers.push(bridges.worker());
             }
+            config.files = Some(files(bridges.clone()));
             config.webhooks = Some(webhooks(bridges));
         }
         let (signals, probe) = signals(settings).await?;

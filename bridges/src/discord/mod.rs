@@ -8,6 +8,7 @@ mod verify;
 
 pub use markdown::from_markdown;
 pub use parse::{ParseError, Parsed, parse};
+pub(crate) use render::nonce;
 pub use render::{Call, Target, delete, edit, post, react};
 use schemas::content::{Node, NodeType};
 pub use verify::{Refused, verify};

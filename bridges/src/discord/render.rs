@@ -143,7 +143,7 @@ pub fn react(channel: &str, message: &str, emoji: &str, change: Reaction) -> Cal
 }
 
 /// At most 25 characters.
-fn nonce(mark: &str, part: usize) -> String {
+pub(crate) fn nonce(mark: &str, part: usize) -> String {
     use sha2::Digest as _;
     let digest = sha2::Sha256::digest(format!("{part} {mark}"));
     hex::encode(&digest[..12])

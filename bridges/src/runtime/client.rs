@@ -6,13 +6,13 @@ use std::{
 };
 
 use dashmap::DashMap;
-use reqwest::{Method, Response, StatusCode, header::RETRY_AFTER};
+use reqwest::{Method, RequestBuilder, Response, StatusCode, header::RETRY_AFTER};
 use schemas::room::Platform;
 use serde_json::Value;
 use tokio::{sync::OnceCell, time::timeout};
 
 use super::Settings;
-use crate::codec::Call;
+use crate::{codec::Call, slack};
 
 /// An API must answer within this.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
@@ -52,9 +52,17 @@ pub(super) enum SendError {
     Refused(String),
 }
 
+/// What a platform's API answered.
+pub(super) struct Answered {
+    status: StatusCode,
+    /// How long it asks to wait.
+    wait: Option<Duration>,
+    body: Value,
+}
+
 pub(super) struct Client {
-    http: reqwest::Client,
-    settings: Settings,
+    pub(super) http: reqwest::Client,
+    pub(super) settings: Settings,
     teams_token: RwLock<Option<(String, Instant)>>,
     /// Names of Slack's users, and until when they hold.
     names: DashMap<String, (String, Instant)>,
@@ -89,9 +97,42 @@ impl Client {
         }
     }
 
+    /// The message that a call made, where it may have been made before and the platform can say so.
+    pub(super) async fn find(&self, platform: Platform, call: &Call) -> Option<String> {
+        match platform {
+            Platform::Slack => self.find_on_slack(call).await,
+            // Discord knows the nonce of a call that is repeated; the others have nothing.
+            Platform::Teams | Platform::Discord | Platform::Telegram => None,
+        }
+    }
+
+    async fn find_on_slack(&self, call: &Call) -> Option<String> {
+        let mark = slack::marked(&call.body).filter(|_| call.path == "chat.postMessage")?;
+        let settings = self.settings.slack.as_ref()?;
+        let channel = call.body["channel"].as_str()?;
+        let mut query =
+            vec![("channel", channel), ("limit", "15"), ("include_all_metadata", "true")];
+        let method = match call.body["thread_ts"].as_str() {
+            Some(thread) => {
+                query.push(("ts", thread));
+                "conversations.replies"
+            }
+            None => "conversations.history",
+        };
+        let query: String =
+            form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+        let asking = Call::new("GET", String::new(), Value::Null);
+        let url = format!("{}/{method}?{query}", settings.api.trim_end_matches('/'));
+        let bearer = format!("Bearer {}", settings.bot_token);
+        let (_, _, body) = self.send(&asking, url, Some(bearer)).await.ok()?;
+        let mut messages = body["messages"].as_array()?.iter();
+        let found = messages.find(|message| slack::marked(message) == Some(mark))?;
+        found["ts"].as_str().map(str::to_owned)
+    }
+
     /// Whether a bot of the platform is ours; `None` while that cannot be asked.
     pub(super) async fn is_own(&self, platform: Platform, id: &str) -> Option<bool> {
-        let call = |method, path: &str| Call { method, path: path.to_owned(), body: Value::Null };
+        let call = |method, path: &str| Call::new(method, path.to_owned(), Value::Null);
         let (call, keys, cell) = match platform {
             Platform::Slack => (call("POST", "auth.test"), ["bot_id", "user_id"], &self.own.0),
             Platform::Discord => (call("GET", "/users/@me"), ["id", "id"], &self.own.1),
@@ -127,7 +168,7 @@ impl Client {
         }
     }
 
-    async fn send(
+    pub(super) async fn send(
         &self,
         call: &Call,
         url: String,
@@ -142,12 +183,18 @@ impl Client {
         if !call.body.is_null() {
             request = request.json(&call.body);
         }
+        let Answered { status, wait, body } = self.answer_of(request).await?;
+        Ok((status, wait, body))
+    }
+
+    pub(super) async fn answer_of(&self, request: RequestBuilder) -> Result<Answered, SendError> {
         // The address may hold a token.
         let failed = |error: reqwest::Error| SendError::Passing(error.without_url().to_string());
         let response = request.send().await.map_err(failed)?;
         let (status, wait) = (response.status(), retry_after(&response));
         let body = response.bytes().await.map_err(failed)?;
-        Ok((status, wait, serde_json::from_slice(&body).unwrap_or(Value::Null)))
+        let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+        Ok(Answered { status, wait, body })
     }
 
     /// The name that people see of somebody on Slack, whose events say ids only.
@@ -160,7 +207,7 @@ impl Client {
         let settings = self.settings.slack.as_ref()?;
         let id_there: String = form_urlencoded::byte_serialize(id.as_bytes()).collect();
         let url = format!("{}/users.info?user={id_there}", settings.api.trim_end_matches('/'));
-        let call = Call { method: "GET", path: String::new(), body: Value::Null };
+        let call = Call::new("GET", String::new(), Value::Null);
         let bearer = format!("Bearer {}", settings.bot_token);
         let asked = timeout(NAME_WITHIN, self.send(&call, url, Some(bearer))).await;
         let body = asked.ok().and_then(Result::ok).map(|(_, _, body)| body).unwrap_or_default();
@@ -179,7 +226,7 @@ impl Client {
 
     /// Asks a platform who the bot is; gives what it said.
     pub(super) async fn check(&self, platform: Platform) -> Result<String, SendError> {
-        let call = |method, path: &str| Call { method, path: path.to_owned(), body: Value::Null };
+        let call = |method, path: &str| Call::new(method, path.to_owned(), Value::Null);
         match platform {
             Platform::Slack => {
                 self.slack(&call("POST", "auth.test")).await?;
@@ -204,7 +251,7 @@ impl Client {
     pub(super) async fn discord_gateway(&self) -> Result<String, SendError> {
         let settings = self.settings.discord.as_ref().ok_or_else(not_configured)?;
         let url = format!("{}/gateway/bot", settings.api.trim_end_matches('/'));
-        let call = Call { method: "GET", path: String::new(), body: Value::Null };
+        let call = Call::new("GET", String::new(), Value::Null);
         let bearer = format!("Bot {}", settings.bot_token);
         let (status, _, body) = self.send(&call, url, Some(bearer)).await?;
         let url = body["url"].as_str().map(str::to_owned);
@@ -223,9 +270,16 @@ impl Client {
         let url = format!("{}/{}", settings.api.trim_end_matches('/'), call.path);
         let bearer = format!("Bearer {}", settings.bot_token);
         let (status, wait, body) = self.send(call, url, Some(bearer)).await?;
+        let body = Self::of_slack(Answered { status, wait, body })?;
+        Ok(body["ts"].as_str().map(str::to_owned))
+    }
+
+    /// The body of an answer of Slack, if it did what it was asked.
+    pub(super) fn of_slack(answered: Answered) -> Result<Value, SendError> {
+        let Answered { status, wait, body } = answered;
         general(status, wait)?;
         if body["ok"] == true {
-            return Ok(body["ts"].as_str().map(str::to_owned));
+            return Ok(body);
         }
         let error = body["error"].as_str().unwrap_or("an answer that is none").to_owned();
         Err(match error.as_str() {
@@ -233,8 +287,8 @@ impl Client {
             "invalid_auth" | "not_authed" | "account_inactive" | "token_revoked"
             | "token_expired" | "missing_scope" | "no_permission" => SendError::Credentials(error),
             "channel_not_found" | "not_in_channel" | "is_archived" => SendError::Gone(error),
-            "message_not_found" | "already_reacted" | "no_reaction" | "already_pinned"
-            | "no_pin" | "not_pinned" => SendError::Moot(error),
+            "message_not_found" | "file_not_found" | "file_deleted" | "already_reacted"
+            | "no_reaction" | "already_pinned" | "no_pin" | "not_pinned" => SendError::Moot(error),
             "internal_error" | "fatal_error" | "service_unavailable" | "request_timeout" => {
                 SendError::Passing(error)
             }
@@ -247,6 +301,12 @@ impl Client {
         let api = settings.api.trim_end_matches('/');
         let url = format!("{api}/bot{}/{}", settings.bot_token, call.path);
         let (status, wait, body) = self.send(call, url, None).await?;
+        Self::of_telegram(Answered { status, wait, body })
+    }
+
+    /// The id of the message that a call to Telegram made.
+    pub(super) fn of_telegram(answered: Answered) -> Result<Option<String>, SendError> {
+        let Answered { status, wait, body } = answered;
         if body["ok"] == true {
             return Ok(body["result"]["message_id"].as_i64().map(|id| id.to_string()));
         }
@@ -283,6 +343,12 @@ impl Client {
         let is_webhook = call.path.starts_with("/webhooks/");
         let bearer = (!is_webhook).then(|| format!("Bot {}", settings.bot_token));
         let (status, wait, body) = self.send(call, url, bearer).await?;
+        Self::of_discord(Answered { status, wait, body })
+    }
+
+    /// The id of the message that a call to Discord made.
+    pub(super) fn of_discord(answered: Answered) -> Result<Option<String>, SendError> {
+        let Answered { status, wait, body } = answered;
         let said = || {
             let message = body["message"].as_str().unwrap_or("an answer that is none");
             format!("{status}: {message}")
@@ -335,7 +401,7 @@ impl Client {
         }
     }
 
-    async fn token_of_teams(&self) -> Result<String, SendError> {
+    pub(super) async fn token_of_teams(&self) -> Result<String, SendError> {
         let settings = self.settings.teams.as_ref().ok_or_else(not_configured)?;
         let held = self.teams_token.read().unwrap_or_else(PoisonError::into_inner).clone();
         if let Some((token, until)) = held
@@ -372,7 +438,7 @@ impl Client {
     }
 }
 
-fn not_configured() -> SendError {
+pub(super) fn not_configured() -> SendError {
     SendError::Credentials("the platform is not configured".to_owned())
 }
 

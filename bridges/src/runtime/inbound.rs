@@ -11,7 +11,7 @@ use futures_util::future::BoxFuture;
 use schemas::{
     CommandId, ItemId, Offset, Timestamp,
     board::Attachment,
-    content::{Node, NodeType},
+    content::Node,
     room::{Direction, Origin, Platform, RoomCommand},
 };
 use serde_json::Value;
@@ -20,13 +20,15 @@ use tokio::time::sleep;
 use super::{
     Bridges, RunError, Task,
     client::SendError,
-    discord_gateway, json,
+    discord_gateway,
+    files::Carried,
+    json,
     keys::{self, Copy, LinkRow, Sent, Unsent},
 };
 use crate::{
     Author, Inbound, Place,
     codec::{Call, parse},
-    message::{File, Message},
+    message::{Message, paragraph},
 };
 
 /// The header that names the platform of a payload.
@@ -153,10 +155,10 @@ async fn take(
             continue;
         }
         let source = format!("{source}/{number}");
-        let happened = Happened { bridges, platform, source: &source };
         let service_url = payload.service_url.as_deref();
         let service_url = service_url.filter(|_| header(record, WEBHOOK).is_none());
-        happened.take(inbound, service_url, appends).await?;
+        let happened = Happened { bridges, platform, source: &source, service_url };
+        happened.take(inbound, appends).await?;
     }
     Ok(())
 }
@@ -171,7 +173,7 @@ async fn again(
     let service_url = bridges.mappings.get(&keys::service_url(channel)).await?;
     let service_url = service_url.and_then(|url| String::from_utf8(url.to_vec()).ok());
     let made = match call_of(&unsent.call) {
-        Some(call) => bridges.client.call(*platform, &call, service_url.as_deref()).await,
+        Some(call) => bridges.make(*platform, &call, service_url.as_deref()).await,
         None => Err(SendError::Refused("this is no call".to_owned())),
     };
     let id = match made {
@@ -191,7 +193,10 @@ async fn again(
     };
     let sent = Sent { room: room.clone(), message: message.clone() };
     let sent = (keys::sent(*platform, workspace, channel, &id), Some(json(&sent)));
-    copy.ids.push(id);
+    match unsent.call["file"].is_null() {
+        true => copy.ids.push(id),
+        false => copy.file_ids.push(id),
+    }
     bridges.mappings.write(vec![(key, Some(json(&copy))), sent], None).await?;
     Ok(())
 }
@@ -201,7 +206,8 @@ fn call_of(value: &Value) -> Option<Call> {
         .into_iter()
         .find(|method| value["method"] == **method)?;
     let path = value["path"].as_str()?.to_owned();
-    Some(Call { method, path, body: value["body"].clone() })
+    let file = serde_json::from_value(value["file"].clone()).ok()?;
+    Some(Call { method, path, body: value["body"].clone(), file })
 }
 
 fn dead(bridges: &Bridges, of: &TopicPartition, record: &Record, reason: &str) -> Append {
@@ -211,23 +217,26 @@ fn dead(bridges: &Bridges, of: &TopicPartition, record: &Record, reason: &str) -
     bridges.ports.log.append(&TopicPartition::new(Topic::Dlq, 0), letter)
 }
 
+/// What a message says here, and what came with it.
+struct Said {
+    content: Vec<Node>,
+    attachments: Vec<Attachment>,
+}
+
 /// One thing that happened on a platform.
 struct Happened<'a> {
     bridges: &'a Bridges,
     platform: Platform,
     /// What its commands' ids follow from.
     source: &'a str,
+    /// Where answers go, at Teams.
+    service_url: Option<&'a str>,
 }
 
 impl Happened<'_> {
-    async fn take(
-        &self,
-        inbound: &Inbound,
-        service_url: Option<&str>,
-        appends: &mut Vec<Append>,
-    ) -> Result<(), RunError> {
+    async fn take(&self, inbound: &Inbound, appends: &mut Vec<Append>) -> Result<(), RunError> {
         let Some(place) = place_of(inbound) else { return Ok(()) };
-        if let Some(url) = service_url {
+        if let Some(url) = self.service_url {
             self.remember_service_url(place, url).await?;
         }
         if let Inbound::Reactions { place, message, author, emoji } = inbound {
@@ -275,7 +284,7 @@ impl Happened<'_> {
             };
             let source = format!("{}/{number}", self.source);
             let happened = Happened { source: &source, ..*self };
-            Box::pin(happened.take(&one, None, appends)).await?;
+            Box::pin(happened.take(&one, appends)).await?;
         }
         let value = (!now.is_empty()).then(|| json(&now));
         self.bridges.mappings.write(vec![(key, value)], None).await?;
@@ -332,7 +341,7 @@ impl Happened<'_> {
                 if self.sent(place, &said.id).await?.is_some() {
                     return Ok(None);
                 }
-                let content = content(said);
+                let Said { content, .. } = self.said(said).await?;
                 (!content.is_empty()).then(|| RoomCommand::Edit {
                     message: self.native(place, &said.id),
                     text: None,
@@ -400,14 +409,42 @@ impl Happened<'_> {
         asked.unwrap_or_else(|| author.name.clone())
     }
 
+    /// What a message says, with the names of files that cannot be had; those that can are kept.
+    async fn said(&self, message: &Message) -> Result<Said, RunError> {
+        let mut content = message.content.clone();
+        let mut attachments = Vec::new();
+        let mut kept = Vec::new();
+        for file in &message.files {
+            match self.bridges.carried(self.platform, file, self.service_url) {
+                Carried::Kept(attachment, key, file) => {
+                    attachments.push(attachment);
+                    kept.push((keys::file(&key), Some(json(&file))));
+                }
+                Carried::Linked(attachment) => attachments.push(attachment),
+                Carried::Named(text) => content.push(paragraph(vec![Node::text(text)])),
+            }
+        }
+        if content.is_empty() && !attachments.is_empty() {
+            let names: Vec<_> = attachments.iter().map(|file| file.name.as_str()).collect();
+            content.push(paragraph(vec![Node::text(names.join(", "))]));
+        }
+        if !kept.is_empty() {
+            self.bridges.mappings.write(kept, None).await?;
+        }
+        Ok(Said { content, attachments })
+    }
+
     async fn posted(&self, said: &Message, row: &LinkRow) -> Result<Option<RoomCommand>, RunError> {
         let place = &said.place;
         // Ours comes back from the platform.
         let is_ours = self.sent(place, &said.id).await?.is_some()
             || (said.author.is_bot
                 && self.bridges.client.is_own(self.platform, &said.author.id).await != Some(false));
-        let content = content(said);
-        if is_ours || content.is_empty() {
+        if is_ours {
+            return Ok(None);
+        }
+        let Said { content, attachments } = self.said(said).await?;
+        if content.is_empty() {
             return Ok(None);
         }
         let reply_to = match &said.reply_to {
@@ -420,7 +457,6 @@ impl Happened<'_> {
             }
             (Some(_) | None, _) => None,
         };
-        let attachments: Vec<_> = said.files.iter().filter_map(attachment).collect();
         Ok(Some(RoomCommand::Relay {
             origin: Origin {
                 platform: self.platform.as_str().to_owned(),
@@ -468,33 +504,4 @@ fn reactor_of(inbound: &Inbound) -> Option<&Author> {
         | Inbound::Unpinned { author, .. } => Some(author),
         _other => None,
     }
-}
-
-/// What a message says, with the names of files that cannot be linked to.
-fn content(said: &Message) -> Vec<Node> {
-    let mut content = said.content.clone();
-    for file in said.files.iter().filter(|file| attachment(file).is_none()) {
-        let text = Node::text(format!("[file {}]", file.name));
-        content.push(Node::of(NodeType::Paragraph, vec![text]));
-    }
-    if content.is_empty() && !said.files.is_empty() {
-        let names: Vec<_> = said.files.iter().map(|file| file.name.as_str()).collect();
-        content.push(Node::of(NodeType::Paragraph, vec![Node::text(names.join(", "))]));
-    }
-    content
-}
-
-/// A file that anybody can fetch.
-fn attachment(file: &File) -> Option<Attachment> {
-    let url = file
-        .url
-        .as_ref()
-        .filter(|url| url.starts_with("https://") || url.starts_with("http://"))?;
-    Some(Attachment {
-        id: None,
-        name: file.name.clone(),
-        url: url.clone(),
-        media_type: file.media_type.clone(),
-        size: file.size.and_then(|size| i64::try_from(size).ok()),
-    })
 }

@@ -62,6 +62,9 @@ impl At {
 pub(super) struct Copy {
     /// Its parts there, in order.
     pub(super) ids: Vec<String>,
+    /// The files that came with it, as they are known there.
+    #[serde(default)]
+    pub(super) file_ids: Vec<String>,
     /// Whether it was said there first.
     pub(super) native: bool,
     /// The name that it is shown under there.
@@ -70,7 +73,7 @@ pub(super) struct Copy {
     /// The message that opens the thread which it stands in there.
     #[serde(default)]
     pub(super) root: Option<String>,
-    /// Files that came with it, which edits do not say again.
+    /// Links to what came with it, which edits do not say again.
     #[serde(default)]
     pub(super) files: Vec<Attachment>,
     /// Who of the room reacted, by emoji.
@@ -146,4 +149,9 @@ pub(super) fn reactor(platform: Platform, author: &str) -> String {
 /// Where answers to a conversation of Teams go.
 pub(super) fn service_url(channel: &str) -> String {
     format!("teams|{channel}")
+}
+
+/// A file that can be had from a node.
+pub(super) fn file(key: &str) -> String {
+    format!("file|{key}")
 }

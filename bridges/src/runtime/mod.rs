@@ -8,9 +8,11 @@
 
 mod client;
 mod discord_gateway;
+mod files;
 mod inbound;
 mod keys;
 mod outbound;
+mod transfer;
 mod watcher;
 mod webhooks;
 
@@ -29,8 +31,11 @@ use schemas::{
 use serde::Deserialize;
 use tokio::task::JoinHandle;
 
-pub use self::webhooks::{Answer, Request};
 use self::{client::Client, webhooks::TeamsKeys};
+pub use self::{
+    files::{FileSettings, Opened},
+    webhooks::{Answer, Request},
+};
 use crate::Names;
 
 /// What is known of the platforms' apps; a platform without its part is not talked to.
@@ -45,6 +50,11 @@ pub struct Settings {
     pub discord: Option<DiscordSettings>,
     /// Telegram.
     pub telegram: Option<TelegramSettings>,
+    /// What files may pass.
+    pub files: FileSettings,
+    /// The address at which platforms reach the gateways, such as `https://chat.example`. Teams
+    /// fetches files from there; without it files are only named there.
+    pub public_url: Option<String>,
 }
 
 /// A Slack app.

@@ -18,15 +18,18 @@ use tokio::time::{Instant, sleep};
 use super::{
     Bridges, RunError,
     client::SendError,
+    files::is_carried,
     inbound, json,
     keys::{self, At, Copy, LinkRow, Sent, Unsent},
 };
 use crate::{
+    capabilities::{Ability, support},
     card::picture,
-    codec::{Call, Outgoing, render, telegram_target},
+    codec::{Call, IdError, Outgoing, render, telegram_target},
     discord, emoji,
-    message::Reaction,
+    message::{Reaction, paragraph},
     slack, teams, telegram,
+    upload::{upload, withdraw},
 };
 
 /// The pause after a failure of ours.
@@ -34,11 +37,11 @@ const PAUSE: Duration = Duration::from_millis(500);
 /// A place that moved over what does not matter to this link is saved after this.
 const SAVE_AFTER: Duration = Duration::from_secs(1);
 /// The first pause after a fault of the platform; each is twice the one before.
-const RETRY: Duration = Duration::from_millis(250);
+const RETRY: Duration = Duration::from_millis(100);
 /// The longest of these pauses.
 const RETRY_MOST: Duration = Duration::from_secs(30);
 /// A call is given up after so many faults in a row.
-const ATTEMPTS: u32 = 12;
+const ATTEMPTS: u32 = 14;
 /// A link whose credentials are refused or whose channel is gone tries again after this.
 const RECOVER: Duration = Duration::from_secs(30);
 
@@ -46,7 +49,14 @@ const RECOVER: Duration = Duration::from_secs(30);
 pub(super) async fn run(bridges: Arc<Bridges>, partition: i32, row: LinkRow) {
     let Some(room) = row.room() else { return };
     loop {
-        let mut link = Link { bridges: &bridges, row: &row, room: &room, health: None, said: 0 };
+        let mut link = Link {
+            bridges: &bridges,
+            row: &row,
+            room: &room,
+            health: None,
+            said: 0,
+            may_be_made: true,
+        };
         if let Err(error) = link.follow(partition).await {
             let (room, link) = (&row.room, &row.link);
             tracing::warn!(room, %link, %error, "a link starts anew");
@@ -62,6 +72,8 @@ struct Link<'a> {
     health: Option<LinkHealth>,
     /// How often its health was told, for command ids.
     said: u32,
+    /// Whether the next call may have been made before: at the start, and when its answer was lost.
+    may_be_made: bool,
 }
 
 /// A change that the channel should see.
@@ -206,7 +218,11 @@ impl Link<'_> {
                 if content.is_empty() && !text.is_empty() {
                     content.push(Node::of(NodeType::Paragraph, vec![Node::text(text)]));
                 }
-                content.extend(attachments.iter().map(file));
+                let (ours, links): (Vec<_>, Vec<_>) =
+                    attachments.iter().cloned().partition(is_carried);
+                let (files, named) = self.bridges.to_carry(platform, &ours);
+                content.extend(links.iter().map(file));
+                content.extend(named.into_iter().map(|text| paragraph(vec![Node::text(text)])));
                 let answered = match reply_to {
                     Some(answered) => self.copy(answered).await?.unwrap_or_default(),
                     None => Copy::default(),
@@ -227,7 +243,16 @@ impl Link<'_> {
                     id: message.to_string(),
                     ..self.outgoing()
                 };
-                self.rendered(&outgoing, message, attachments)
+                let mut action = self.rendered(&outgoing, message, &links);
+                if let Action::Calls(calls, _) = &mut action {
+                    for (number, file) in files.iter().enumerate() {
+                        match upload(platform, &outgoing, number, file) {
+                            Ok(call) => calls.push(call),
+                            Err(error) => self.unwritable(&error),
+                        }
+                    }
+                }
+                action
             }
             RoomChange::MessageEdited { message, content, .. } => match self.copy(message).await? {
                 Some(copy) if !copy.native => {
@@ -248,7 +273,16 @@ impl Link<'_> {
                 Some(_) | None => Action::Nothing,
             },
             RoomChange::MessageDeleted { message } => match self.copy(message).await? {
-                Some(copy) if !copy.native => Action::Calls(self.deletions(&copy.ids), None),
+                Some(copy) if !copy.native => {
+                    let mut calls = self.deletions(&copy.ids);
+                    calls.extend(match platform {
+                        Platform::Slack => copy.file_ids.iter().map(|id| withdraw(id)).collect(),
+                        Platform::Teams | Platform::Discord | Platform::Telegram => {
+                            self.deletions(&copy.file_ids)
+                        }
+                    });
+                    Action::Calls(calls, None)
+                }
                 Some(_) | None => Action::Nothing,
             },
             RoomChange::ReactionAdded { message, emoji, user } => {
@@ -278,10 +312,14 @@ impl Link<'_> {
         match render(platform, outgoing, &self.bridges.names(platform)) {
             Ok(calls) => Action::Calls(calls, Some(shown)),
             Err(error) => {
-                tracing::warn!(link = %self.row.link, %error, "a message cannot be written");
+                self.unwritable(&error);
                 Action::Nothing
             }
         }
+    }
+
+    fn unwritable(&self, error: &IdError) {
+        tracing::warn!(link = %self.row.link, %error, "a message cannot be written");
     }
 
     fn deletions(&self, ids: &[String]) -> Vec<Call> {
@@ -314,7 +352,7 @@ impl Link<'_> {
         change: Reaction,
         learnt: &mut Vec<(String, Option<bytes::Bytes>)>,
     ) -> Result<Action, RunError> {
-        if self.is_ours(outcome) {
+        if self.is_ours(outcome) || !self.takes(Ability::Reactions) {
             return Ok(Action::Nothing);
         }
         let Some(mut copy) = self.copy(message).await? else { return Ok(Action::Nothing) };
@@ -351,7 +389,7 @@ impl Link<'_> {
                     telegram::react(target, id, left.map(emoji::character).as_deref()).into()
                 })
             }
-            // Bots cannot react there.
+            // `support` says so.
             Platform::Teams => None,
         };
         Ok(call.map_or(Action::Nothing, |call| Action::Calls(vec![call], None)))
@@ -363,32 +401,36 @@ impl Link<'_> {
         outcome: &Outcome,
         is_pinned: bool,
     ) -> Result<Action, RunError> {
-        if self.is_ours(outcome) {
+        if self.is_ours(outcome) || !self.takes(Ability::Pins) {
             return Ok(Action::Nothing);
         }
         let Some(id) = self.id_there(Some(message)).await? else { return Ok(Action::Nothing) };
         let channel = &self.row.channel;
         let call = match self.row.platform {
-            Platform::Slack => Some(Call {
-                method: "POST",
-                path: if is_pinned { "pins.add" } else { "pins.remove" }.to_owned(),
-                body: serde_json::json!({"channel": channel, "timestamp": id}),
+            Platform::Slack => Some(Call::new(
+                "POST",
+                if is_pinned { "pins.add" } else { "pins.remove" }.to_owned(),
+                serde_json::json!({"channel": channel, "timestamp": id}),
+            )),
+            Platform::Discord => Some(Call::new(
+                if is_pinned { "PUT" } else { "DELETE" },
+                format!("/channels/{channel}/messages/pins/{id}"),
+                serde_json::Value::Null,
+            )),
+            Platform::Telegram => id.parse::<i64>().ok().map(|id| {
+                let method = if is_pinned { "pinChatMessage" } else { "unpinChatMessage" };
+                let body = serde_json::json!({"chat_id": channel, "message_id": id,
+                    "disable_notification": true});
+                Call::new("POST", method.to_owned(), body)
             }),
-            Platform::Discord => Some(Call {
-                method: if is_pinned { "PUT" } else { "DELETE" },
-                path: format!("/channels/{channel}/messages/pins/{id}"),
-                body: serde_json::Value::Null,
-            }),
-            Platform::Telegram => id.parse::<i64>().ok().map(|id| Call {
-                method: "POST",
-                path: if is_pinned { "pinChatMessage" } else { "unpinChatMessage" }.to_owned(),
-                body: serde_json::json!({"chat_id": channel, "message_id": id,
-                    "disable_notification": true}),
-            }),
-            // Bots cannot pin there.
+            // `support` says so.
             Platform::Teams => None,
         };
         Ok(call.map_or(Action::Nothing, |call| Action::Calls(vec![call], None)))
+    }
+
+    fn takes(&self, ability: Ability) -> bool {
+        support(self.row.platform, ability).goes_out()
     }
 
     /// Whether this platform's own bridge asked for it: then the channel has it already.
@@ -403,23 +445,26 @@ impl Link<'_> {
         shown: Option<Shown>,
         learnt: &mut Vec<(String, Option<bytes::Bytes>)>,
     ) -> Result<(), RunError> {
-        let mut ids = Vec::new();
+        let (mut ids, mut file_ids) = (Vec::new(), Vec::new());
         for call in &calls {
             let message = shown.as_ref().map(|shown| &shown.message);
             let made = self.make(call, message).await?;
-            if !is_deletion(call) {
+            if call.file.is_some() {
+                file_ids.extend(made);
+            } else if !is_deletion(call) {
                 ids.extend(made.or_else(|| edited_id(self.row.platform, call)));
             }
         }
         let Some(Shown { message, author, root, files }) = shown else { return Ok(()) };
         let LinkRow { platform, workspace, channel, .. } = self.row;
         let known = self.copy(&message).await?.unwrap_or_default();
-        for id in &ids {
+        for id in ids.iter().chain(&file_ids) {
             let sent = Sent { room: self.row.room.clone(), message: message.clone() };
             let key = keys::sent(*platform, workspace, channel, id);
             learnt.push((key, Some(json(&sent))));
         }
-        let copy = Copy { ids, author, root, files, ..known };
+        let file_ids = if file_ids.is_empty() { known.file_ids.clone() } else { file_ids };
+        let copy = Copy { ids, file_ids, author, root, files, ..known };
         learnt.push((keys::copy(self.row, &message), Some(json(&copy))));
         Ok(())
     }
@@ -439,7 +484,15 @@ impl Link<'_> {
                 Platform::Slack | Platform::Discord | Platform::Telegram => None,
             };
             let service_url = service_url.and_then(|url| String::from_utf8(url.to_vec()).ok());
-            let result = self.bridges.client.call(platform, call, service_url.as_deref()).await;
+            let found = match self.may_be_made {
+                true => self.bridges.client.find(platform, call).await,
+                false => None,
+            };
+            let result = match found {
+                Some(id) => Ok(Some(id)),
+                None => self.bridges.make(platform, call, service_url.as_deref()).await,
+            };
+            self.may_be_made = matches!(result, Err(SendError::Passing(_)));
             let pause = match result {
                 Ok(made) => {
                     self.tell(LinkHealth::Connected, None).await;

@@ -6,6 +6,8 @@
 //! them.
 
 mod demo;
+mod echo;
+mod files;
 mod gateway;
 mod people;
 mod server;
@@ -16,11 +18,12 @@ use std::{
     net::{Ipv4Addr, SocketAddr, TcpListener},
     sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError, mpsc},
     thread::JoinHandle,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use self::gateway::Gateway;
 use actix_web::dev::ServerHandle;
+use bytes::Bytes;
 pub use demo::Room;
 pub use people::{NotTaken, People};
 use rsa::{
@@ -41,6 +44,7 @@ pub(crate) const TEAMS_BEARER: &str = "teams-bearer";
 pub(crate) const TEAMS_KID: &str = "simulated-key";
 /// The names of bots.
 pub(crate) const SLACK_BOT: &str = "B0SIMULATED";
+pub(crate) const SLACK_BOT_USER: &str = "U0SIMULATED";
 pub(crate) const DISCORD_BOT: &str = "900000000000000001";
 
 /// A channel of each platform, for demonstrations and tests.
@@ -67,6 +71,8 @@ pub fn workspace(platform: Platform) -> &'static str {
 pub struct Kept {
     /// The platform's id of it.
     pub id: String,
+    /// When it came.
+    pub at: Instant,
     /// The call's body that made it or edited it last.
     pub body: Value,
     /// How often it was edited.
@@ -75,6 +81,21 @@ pub struct Kept {
     pub deleted: bool,
     /// The bot's reactions, as the platform names them.
     pub reactions: Vec<String>,
+    /// What came with it.
+    pub files: Vec<KeptFile>,
+}
+
+/// A file that a platform holds.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct KeptFile {
+    /// The platform's id of it.
+    pub id: String,
+    /// Its name.
+    pub name: String,
+    /// Its media type.
+    pub media_type: String,
+    /// Its bytes.
+    pub bytes: Bytes,
 }
 
 /// How a platform fails.
@@ -95,19 +116,40 @@ pub enum Faults {
 pub(crate) struct World {
     pub(crate) channels: BTreeMap<(Platform, String), Vec<Kept>>,
     pub(crate) next: u64,
+    /// The node that is told what its own bot did.
+    pub(crate) told: Option<String>,
     pub(crate) faults: BTreeMap<Platform, Faults>,
     pub(crate) calls: BTreeMap<Platform, u64>,
     /// Messages by the nonce they were sent with, at Discord.
     pub(crate) nonces: BTreeMap<String, String>,
+    /// Files that people or the bot have brought.
+    pub(crate) files: BTreeMap<(Platform, String), KeptFile>,
 }
 
 impl World {
     /// Keeps a new message; gives its id.
     pub(crate) fn keep(&mut self, platform: Platform, channel: &str, body: Value) -> String {
         let id = self.new_id(platform);
-        let kept = Kept { id: id.clone(), body, edits: 0, deleted: false, reactions: Vec::new() };
+        let kept = Kept {
+            id: id.clone(),
+            at: Instant::now(),
+            body,
+            edits: 0,
+            deleted: false,
+            reactions: Vec::new(),
+            files: Vec::new(),
+        };
         self.channels.entry((platform, channel.to_owned())).or_default().push(kept);
         id
+    }
+
+    /// The bot edits a message: what the call leaves out stays as it was.
+    fn edit(kept: &mut Kept, body: Value) {
+        kept.edits += 1;
+        match (&mut kept.body, body) {
+            (Value::Object(old), Value::Object(new)) => old.extend(new),
+            (old, new) => *old = new,
+        }
     }
 
     pub(crate) fn new_id(&mut self, platform: Platform) -> String {
@@ -144,6 +186,10 @@ pub(crate) struct Shared {
 impl Shared {
     pub(crate) fn world(&self) -> MutexGuard<'_, World> {
         self.world.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn told(&self) -> Option<String> {
+        self.world().told.clone()
     }
 
     fn room(&self) -> Option<Room> {
@@ -255,6 +301,11 @@ impl Simulators {
     /// The room that the page with the five windows shows.
     pub fn show(&self, room: Room) {
         self.shared.room.set(room).ok();
+    }
+
+    /// Tells the node at `node` what its own bot does, as Slack and Discord do.
+    pub fn echo_to(&self, node: &str) {
+        self.shared.world().told = Some(node.to_owned());
     }
 
     /// What the bot has put into a channel, the oldest first.

@@ -6,6 +6,7 @@ use std::{
     time::{SystemTime, UNIX_EPOCH},
 };
 
+use bytes::Bytes;
 use ed25519_dalek::{Signer as _, SigningKey};
 use hmac::{Hmac, Mac as _};
 use jsonwebtoken::{Algorithm, EncodingKey, Header, encode};
@@ -13,7 +14,9 @@ use schemas::room::Platform;
 use serde_json::{Value, json};
 use sha2::Sha256;
 
-use super::{SLACK_SECRET, Shared, TEAMS_APP, TEAMS_KID, TELEGRAM_SECRET};
+use crate::message::Reaction;
+
+use super::{KeptFile, SLACK_SECRET, Shared, TEAMS_APP, TEAMS_KID, TELEGRAM_SECRET, files};
 
 /// Discord's key for requests to the interactions endpoint.
 const DISCORD_SEED: [u8; 32] = [7; 32];
@@ -195,6 +198,20 @@ impl People {
         }
     }
 
+    /// The same message with a file: its name, media type and bytes.
+    pub fn with_file(
+        &self,
+        platform: Platform,
+        payload: Value,
+        (name, media_type, bytes): (&str, &str, Bytes),
+    ) -> Value {
+        let id = format!("F{}", self.new_number());
+        let (name, media_type) = (name.to_owned(), media_type.to_owned());
+        let file = KeptFile { id, name, media_type, bytes };
+        self.shared.world().bring(platform, file.clone());
+        files::with_file(platform, &self.simulators.to_string(), payload, &file)
+    }
+
     /// The same message, saying something else now.
     pub fn edited(
         &self,
@@ -223,6 +240,54 @@ impl People {
             }
             Platform::Telegram => json!({"update_id": self.new_number(),
                 "edited_message": telegram_message(channel, id, user, markup)}),
+        }
+    }
+
+    /// Somebody reacts to a message with `emoji`, which is the platform's name of it, or takes
+    /// that back.
+    pub fn reacted(
+        &self,
+        platform: Platform,
+        channel: &str,
+        (id, user): (&str, &str),
+        emoji: &str,
+        change: Reaction,
+    ) -> Value {
+        let is_added = change == Reaction::Added;
+        match platform {
+            Platform::Slack => {
+                let kind = if is_added { "reaction_added" } else { "reaction_removed" };
+                slack_event(&json!({"type": kind, "user": format!("U_{user}"), "reaction": emoji,
+                    "item": {"type": "message", "channel": channel, "ts": id},
+                    "event_ts": self.new_id(platform)}))
+            }
+            Platform::Teams => {
+                let mut activity = self.activity("messageReaction", channel, id, user);
+                let key = if is_added { "reactionsAdded" } else { "reactionsRemoved" };
+                activity["id"] = self.new_id(platform).into();
+                activity["replyToId"] = id.into();
+                activity[key] = json!([{"type": emoji}]);
+                activity
+            }
+            Platform::Discord => {
+                let kind =
+                    if is_added { "MESSAGE_REACTION_ADD" } else { "MESSAGE_REACTION_REMOVE" };
+                json!({"op": 0, "t": kind, "s": 1, "d": {"user_id": "5", "channel_id": channel,
+                    "guild_id": "1", "message_id": id, "emoji": {"id": null, "name": emoji},
+                    "member": {"user": {"id": "5", "username": user}}}})
+            }
+            Platform::Telegram => {
+                let reaction = json!({"type": "emoji", "emoji": emoji});
+                let (old, new) = match change {
+                    Reaction::Added => (json!([]), json!([reaction])),
+                    Reaction::Removed => (json!([reaction]), json!([])),
+                };
+                json!({"update_id": self.new_number(), "message_reaction": {
+                    "chat": {"id": channel.parse::<i64>().unwrap_or_default(), "type": "supergroup"},
+                    "message_id": id.parse::<i64>().unwrap_or_default(), "date": 0,
+                    "user": {"id": 5, "is_bot": false, "first_name": user},
+                    "old_reaction": old, "new_reaction": new}})
+            }
         }
     }
 

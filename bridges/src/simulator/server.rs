@@ -15,11 +15,13 @@ use schemas::room::Platform;
 use serde_json::{Value, json};
 
 use super::{
-    DISCORD_BOT, DISCORD_TOKEN, Faults, SLACK_BOT, SLACK_TOKEN, Shared, TEAMS_APP, TEAMS_BEARER,
-    TEAMS_PASSWORD, TELEGRAM_TOKEN, demo,
+    DISCORD_BOT, DISCORD_TOKEN, Faults, SLACK_BOT, SLACK_BOT_USER, SLACK_TOKEN, Shared, TEAMS_APP,
+    TEAMS_BEARER, TEAMS_PASSWORD, TELEGRAM_TOKEN, World, demo,
+    echo::{self, Act},
+    files,
 };
 
-type Data = web::Data<Arc<Shared>>;
+pub(super) type Data = web::Data<Arc<Shared>>;
 
 pub(super) fn run(
     listener: TcpListener,
@@ -32,7 +34,10 @@ pub(super) fn run(
             .app_data(web::Data::new(address))
             .app_data(web::JsonConfig::default().limit(1 << 20))
             .configure(demo::routes)
+            .configure(files::routes)
             .route("/slack/api/users.info", web::get().to(slack_user))
+            .route("/slack/api/conversations.history", web::get().to(slack_history))
+            .route("/slack/api/conversations.replies", web::get().to(slack_history))
             .route("/slack/api/{method}", web::post().to(slack))
             .route("/telegram/bot{token}/{method}", web::post().to(telegram))
             .route("/discord/users/@me", web::get().to(discord_me))
@@ -62,7 +67,7 @@ pub(super) fn run(
 }
 
 /// The answer of a platform that fails now, if it does.
-fn fault(shared: &Shared, platform: Platform) -> Option<HttpResponse> {
+pub(super) fn fault(shared: &Shared, platform: Platform) -> Option<HttpResponse> {
     let mut world = shared.world();
     let calls = world.calls.entry(platform).or_default();
     *calls += 1;
@@ -86,12 +91,12 @@ fn fault(shared: &Shared, platform: Platform) -> Option<HttpResponse> {
     }
 }
 
-fn bearer<'a>(request: &'a HttpRequest, scheme: &str) -> Option<&'a str> {
+pub(super) fn bearer<'a>(request: &'a HttpRequest, scheme: &str) -> Option<&'a str> {
     let given = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
     given.strip_prefix(scheme)?.strip_prefix(' ')
 }
 
-fn text<'a>(body: &'a Value, key: &str) -> &'a str {
+pub(super) fn text<'a>(body: &'a Value, key: &str) -> &'a str {
     body[key].as_str().unwrap_or_default()
 }
 
@@ -114,13 +119,19 @@ async fn slack(
     }
     let body = body_of(&body);
     let channel = text(&body, "channel").to_owned();
+    let mut told = None;
     let mut world = shared.world();
     let id = match method.as_str() {
         "auth.test" => {
             return HttpResponse::Ok()
-                .json(json!({"ok": true, "bot_id": SLACK_BOT, "user_id": "U0SIMULATED"}));
+                .json(json!({"ok": true, "bot_id": SLACK_BOT, "user_id": SLACK_BOT_USER}));
         }
-        "chat.postMessage" => world.keep(Platform::Slack, &channel, body),
+        "chat.postMessage" => {
+            told = Some(Act::Posted);
+            world.keep(Platform::Slack, &channel, body.clone())
+        }
+        "files.completeUploadExternal" => return files::complete(&mut world, &body),
+        "files.delete" => return files::delete(&mut world, text(&body, "file")),
         name => {
             let id = ["ts", "timestamp"].map(|key| text(&body, key)).concat();
             let Some(kept) = world.find(Platform::Slack, &channel, &id) else {
@@ -128,13 +139,20 @@ async fn slack(
             };
             match name {
                 "chat.update" => {
-                    kept.edits += 1;
-                    kept.body = body;
+                    World::edit(kept, body.clone());
+                    told = Some(Act::Edited);
                 }
-                "chat.delete" => kept.deleted = true,
-                "reactions.add" => kept.reactions.push(text(&body, "name").to_owned()),
+                "chat.delete" => {
+                    kept.deleted = true;
+                    told = Some(Act::Deleted);
+                }
+                "reactions.add" => {
+                    kept.reactions.push(text(&body, "name").to_owned());
+                    told = Some(Act::Reacted(text(&body, "name")));
+                }
                 "reactions.remove" => {
                     kept.reactions.retain(|name| name != text(&body, "name"));
+                    told = Some(Act::Unreacted(text(&body, "name")));
                 }
                 "pins.add" | "pins.remove" => {}
                 _unknown => return refused("unknown_method"),
@@ -142,7 +160,37 @@ async fn slack(
             id
         }
     };
+    drop(world);
+    if let Some(act) = told {
+        echo::tell(&shared, Platform::Slack, (&channel, &id), act, &body);
+    }
     HttpResponse::Ok().json(json!({"ok": true, "channel": channel, "ts": id}))
+}
+
+/// The newest messages of a channel or of a thread, the newest first.
+async fn slack_history(
+    shared: Data,
+    query: web::Query<std::collections::BTreeMap<String, String>>,
+    request: HttpRequest,
+) -> HttpResponse {
+    if bearer(&request, "Bearer") != Some(SLACK_TOKEN) {
+        return HttpResponse::Ok().json(json!({"ok": false, "error": "invalid_auth"}));
+    }
+    let asked = |key: &str| query.get(key).map(String::as_str).unwrap_or_default();
+    let world = shared.world();
+    let kept = world.channels.get(&(Platform::Slack, asked("channel").to_owned()));
+    let fits = |kept: &&super::Kept| !kept.deleted && text(&kept.body, "thread_ts") == asked("ts");
+    let shown = |kept: &super::Kept| {
+        let mut message = json!({"type": "message", "ts": kept.id, "text": kept.body["text"]});
+        if asked("include_all_metadata") == "true" && !kept.body["metadata"].is_null() {
+            message["metadata"] = kept.body["metadata"].clone();
+        }
+        message
+    };
+    let most = asked("limit").parse().unwrap_or(100);
+    let newest = kept.into_iter().flatten().rev().filter(fits).take(most);
+    let messages: Vec<_> = newest.map(shown).collect();
+    HttpResponse::Ok().json(json!({"ok": true, "messages": messages}))
 }
 
 /// `U_eve` is eve.
@@ -158,7 +206,8 @@ async fn slack_user(query: web::Query<std::collections::BTreeMap<String, String>
 async fn telegram(
     shared: Data,
     path: web::Path<(String, String)>,
-    body: web::Bytes,
+    request: HttpRequest,
+    body: web::Payload,
 ) -> HttpResponse {
     let (token, method) = path.into_inner();
     let refused = |status: u16, description: &str| {
@@ -172,14 +221,27 @@ async fn telegram(
     if token != TELEGRAM_TOKEN {
         return refused(401, "Unauthorized");
     }
-    let body = body_of(&body);
+    let read = files::json_or_form(Platform::Telegram, &shared, &request, body).await;
+    let (body, files) = match read {
+        Ok(read) => read,
+        Err(reason) => return refused(400, &format!("Bad Request: {reason}")),
+    };
     let chat = match &body["chat_id"] {
         Value::String(chat) => chat.clone(),
         other => other.to_string(),
     };
     let mut world = shared.world();
-    if method == "sendMessage" {
+    if method == "getFile" {
+        let id = text(&body, "file_id");
+        return match world.files.contains_key(&(Platform::Telegram, id.to_owned())) {
+            true => HttpResponse::Ok().json(json!({"ok": true, "result": {"file_id": id,
+                "file_path": format!("files/{id}")}})),
+            false => refused(400, "Bad Request: invalid file_id"),
+        };
+    }
+    if method == "sendMessage" || !files.is_empty() {
         let id = world.keep(Platform::Telegram, &chat, body);
+        world.attach(Platform::Telegram, &chat, &id, files);
         let number: i64 = id.parse().unwrap_or_default();
         return HttpResponse::Ok().json(json!({"ok": true, "result": {"message_id": number}}));
     }
@@ -199,10 +261,7 @@ async fn telegram(
         return refused(400, "Bad Request: message to edit not found");
     };
     match method.as_str() {
-        "editMessageText" => {
-            kept.edits += 1;
-            kept.body = body;
-        }
+        "editMessageText" => World::edit(kept, body),
         "setMessageReaction" => {
             let reactions = body["reaction"].as_array().into_iter().flatten();
             kept.reactions = reactions.map(|reaction| text(reaction, "emoji").to_owned()).collect();
@@ -214,7 +273,7 @@ async fn telegram(
 }
 
 /// The answer to a call to Discord that cannot be done.
-fn discord_refusal(shared: &Shared, request: &HttpRequest) -> Option<HttpResponse> {
+pub(super) fn discord_refusal(shared: &Shared, request: &HttpRequest) -> Option<HttpResponse> {
     let body = json!({"message": "401: Unauthorized", "code": 0});
     let wrong = bearer(request, "Bot") != Some(DISCORD_TOKEN);
     let refused = || wrong.then(|| HttpResponse::Unauthorized().json(body));
@@ -241,41 +300,65 @@ async fn discord_post(
     shared: Data,
     channel: web::Path<String>,
     request: HttpRequest,
-    body: web::Bytes,
+    body: web::Payload,
 ) -> HttpResponse {
     if let Some(refused) = discord_refusal(&shared, &request) {
         return refused;
     }
-    let body = body_of(&body);
+    let (body, files) = match files::json_or_form(Platform::Discord, &shared, &request, body).await
+    {
+        Ok(read) => read,
+        Err(reason) => {
+            return HttpResponse::BadRequest().json(json!({"message": reason, "code": 50_035}));
+        }
+    };
     let mut world = shared.world();
     let nonce = text(&body, "nonce").to_owned();
+    let mut is_new = false;
     let known = world.nonces.get(&nonce).cloned().filter(|_| body["enforce_nonce"] == true);
     let id = match known {
         Some(id) => id,
         None => {
-            let id = world.keep(Platform::Discord, &channel, body);
+            let id = world.keep(Platform::Discord, &channel, body.clone());
+            world.attach(Platform::Discord, &channel, &id, files);
             world.nonces.insert(nonce, id.clone());
+            is_new = true;
             id
         }
     };
+    drop(world);
+    if is_new {
+        echo::tell(&shared, Platform::Discord, (&channel, &id), Act::Posted, &body);
+    }
     HttpResponse::Ok().json(json!({"id": id, "channel_id": channel.as_str()}))
 }
 
+/// Does what the bot asked to a message of its own, and tells it.
 async fn discord_change(
     shared: Data,
-    path: (&str, &str),
+    (channel, id): (&str, &str),
     request: HttpRequest,
-    change: impl FnOnce(&mut super::Kept),
+    act: Act<'_>,
+    body: Value,
 ) -> HttpResponse {
     if let Some(refused) = discord_refusal(&shared, &request) {
         return refused;
     }
-    let mut world = shared.world();
-    let Some(kept) = world.find(Platform::Discord, path.0, path.1) else {
-        return unknown_message();
-    };
-    change(kept);
-    HttpResponse::Ok().json(json!({"id": path.1}))
+    {
+        let mut world = shared.world();
+        let Some(kept) = world.find(Platform::Discord, channel, id) else {
+            return unknown_message();
+        };
+        match act {
+            Act::Posted => {}
+            Act::Edited => World::edit(kept, body.clone()),
+            Act::Deleted => kept.deleted = true,
+            Act::Reacted(emoji) => kept.reactions.push(emoji.to_owned()),
+            Act::Unreacted(emoji) => kept.reactions.retain(|held| held != emoji),
+        }
+    }
+    echo::tell(&shared, Platform::Discord, (channel, id), act, &body);
+    HttpResponse::Ok().json(json!({"id": id}))
 }
 
 async fn discord_edit(
@@ -284,11 +367,7 @@ async fn discord_edit(
     request: HttpRequest,
     body: web::Bytes,
 ) -> HttpResponse {
-    let change = |kept: &mut super::Kept| {
-        kept.edits += 1;
-        kept.body = body_of(&body);
-    };
-    discord_change(shared, (&path.0, &path.1), request, change).await
+    discord_change(shared, (&path.0, &path.1), request, Act::Edited, body_of(&body)).await
 }
 
 async fn discord_delete(
@@ -296,7 +375,7 @@ async fn discord_delete(
     path: web::Path<(String, String)>,
     request: HttpRequest,
 ) -> HttpResponse {
-    discord_change(shared, (&path.0, &path.1), request, |kept| kept.deleted = true).await
+    discord_change(shared, (&path.0, &path.1), request, Act::Deleted, Value::Null).await
 }
 
 async fn discord_react(
@@ -304,9 +383,8 @@ async fn discord_react(
     path: web::Path<(String, String, String)>,
     request: HttpRequest,
 ) -> HttpResponse {
-    let emoji = path.2.clone();
-    let change = |kept: &mut super::Kept| kept.reactions.push(emoji);
-    discord_change(shared, (&path.0, &path.1), request, change).await
+    let act = Act::Reacted(&path.2);
+    discord_change(shared, (&path.0, &path.1), request, act, Value::Null).await
 }
 
 async fn discord_unreact(
@@ -314,8 +392,8 @@ async fn discord_unreact(
     path: web::Path<(String, String, String)>,
     request: HttpRequest,
 ) -> HttpResponse {
-    let change = |kept: &mut super::Kept| kept.reactions.retain(|emoji| *emoji != path.2);
-    discord_change(shared, (&path.0, &path.1), request, change).await
+    let act = Act::Unreacted(&path.2);
+    discord_change(shared, (&path.0, &path.1), request, act, Value::Null).await
 }
 
 async fn teams_token(form: web::Form<std::collections::BTreeMap<String, String>>) -> HttpResponse {
@@ -337,7 +415,7 @@ async fn teams_keys(shared: Data) -> HttpResponse {
 }
 
 /// The answer to a call to Teams that cannot be done.
-fn teams_refusal(shared: &Shared, request: &HttpRequest) -> Option<HttpResponse> {
+pub(super) fn teams_refusal(shared: &Shared, request: &HttpRequest) -> Option<HttpResponse> {
     let body = json!({"error": {"code": "Unauthorized", "message": "wrong token"}});
     let wrong = bearer(request, "Bearer") != Some(TEAMS_BEARER);
     let refused = || wrong.then(|| HttpResponse::Unauthorized().json(body));
@@ -388,10 +466,7 @@ async fn teams_edit(
     request: HttpRequest,
     body: web::Bytes,
 ) -> HttpResponse {
-    let change = |kept: &mut super::Kept| {
-        kept.edits += 1;
-        kept.body = body_of(&body);
-    };
+    let change = |kept: &mut super::Kept| World::edit(kept, body_of(&body));
     teams_change(shared, (&path.0, &path.1), request, change).await
 }
 

@@ -10,6 +10,7 @@ mod verify;
 
 pub use mrkdwn::{escape, from_mrkdwn};
 pub use parse::{ParseError, Parsed, parse};
+pub(crate) use render::marked;
 pub use render::{Call, Target, delete, edit, post, react};
 pub use rich_text::from_blocks;
 pub use verify::{Refused, verify};

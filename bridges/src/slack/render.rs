@@ -13,6 +13,9 @@ use crate::{
 /// What an edit keeps of a post's arguments.
 const EDITED: [&str; 4] = ["channel", "text", "blocks", "attachments"];
 
+/// The type of our metadata.
+const MARK: &str = "switchyard_part";
+
 /// One method with its arguments.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Call {
@@ -31,14 +34,18 @@ pub struct Target<'a> {
     pub thread: Option<&'a str>,
 }
 
-/// The calls that post a message: one for each part, under the author's own name.
+/// The calls that post a message: one for each part, under the author's own name. `mark` is unique to
+/// the message; by it a part that may have been posted is found again ([`marked`]).
 pub fn post(
     target: Target<'_>,
     author: Option<&str>,
     content: &[Node],
+    mark: &str,
     names: &dyn Names,
 ) -> Vec<Call> {
-    let call = |mut arguments: Value| {
+    let call = |(number, mut arguments): (usize, Value)| {
+        arguments["metadata"] = json!({"event_type": MARK,
+            "event_payload": {"part": format!("{mark} {number}")}});
         if let Some(thread) = target.thread {
             arguments["thread_ts"] = thread.into();
         }
@@ -49,7 +56,16 @@ pub fn post(
         arguments["unfurl_media"] = false.into();
         Call { method: "chat.postMessage", arguments }
     };
-    parts(content, names).map(|part| call(arguments(target.channel, &part, names))).collect()
+    let parts = parts(content, names).map(|part| arguments(target.channel, &part, names));
+    parts.enumerate().map(call).collect()
+}
+
+/// The mark of a message that a call posted, or as Slack lists it with its metadata
+/// (docs.slack.dev/messaging/message-metadata).
+pub(crate) fn marked(message: &Value) -> Option<&str> {
+    let metadata = &message["metadata"];
+    let is_ours = metadata["event_type"] == MARK;
+    metadata["event_payload"]["part"].as_str().filter(|_| is_ours)
 }
 
 /// The calls that make the messages `known`, the parts of an earlier post, say `content`: the first
@@ -59,9 +75,10 @@ pub fn edit(
     known: &[&str],
     author: Option<&str>,
     content: &[Node],
+    mark: &str,
     names: &dyn Names,
 ) -> Vec<Call> {
-    let new = post(target, author, content, names);
+    let new = post(target, author, content, mark, names);
     let spare = known.get(new.len()..).unwrap_or_default();
     let mut calls = Vec::with_capacity(new.len() + spare.len());
     for (number, mut call) in new.into_iter().enumerate() {

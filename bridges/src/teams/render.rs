@@ -27,7 +27,7 @@ pub struct Target<'a> {
 }
 
 impl Target<'_> {
-    fn activities(&self) -> String {
+    pub(crate) fn activities(&self) -> String {
         let id = match self.thread {
             Some(root) => format!("{};messageid={root}", self.channel),
             None => self.channel.to_owned(),

@@ -445,6 +445,7 @@ impl Settings {
         let tls = self.tls.certificate.clone().zip(self.tls.key.clone());
         Ok(GatewayConfig {
             webhooks: None,
+            files: None,
             listen: self.listen,
             tls: tls.map(|(certificate, key)| TlsFiles { certificate, key }),
             node: self.node.clone(),

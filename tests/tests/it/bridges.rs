@@ -1,6 +1,6 @@
 //! Rooms linked to the four platforms, against simulators of them.
 
-use std::time::Instant;
+use std::{collections::BTreeMap, time::Instant};
 
 use anyhow::{Context as _, ensure};
 use bridges::simulator::{Faults, Kept, NotTaken, People, Simulators, channel, workspace};
@@ -27,12 +27,12 @@ fn variables(simulators: &Simulators) -> impl Iterator<Item = (String, String)> 
     settings.map(|(platform, name, value)| (variable(platform, name), value))
 }
 
-fn setup(simulators: &Simulators) -> Setup {
+pub(crate) fn setup(simulators: &Simulators) -> Setup {
     variables(simulators).fold(Setup::default(), |setup, (name, value)| setup.with(&name, &value))
 }
 
 /// A room that is linked to a channel of each platform.
-async fn linked(ada: &mut Client, room: &str) -> anyhow::Result<()> {
+pub(crate) async fn linked(ada: &mut Client, room: &str) -> anyhow::Result<()> {
     ada.command(room, json!({"type": "createRoom", "title": "r"})).await?;
     for platform in Platform::ALL {
         let link = json!({"type": "link", "platform": platform,
@@ -53,7 +53,7 @@ fn said(platform: Platform, kept: &Kept) -> String {
 }
 
 /// Waits until a channel holds a message that fits.
-async fn seen(
+pub(crate) async fn seen(
     simulators: &Simulators,
     platform: Platform,
     what: &str,
@@ -72,7 +72,7 @@ async fn seen(
 }
 
 /// Waits for a message in the room.
-async fn message(
+pub(crate) async fn message(
     http: &Http,
     room: &str,
     what: &str,
@@ -465,64 +465,135 @@ async fn twenty_kills_lose_nothing_and_double_nothing_that_comes_in() -> anyhow:
     let mut server = TestServer::start_with(setup(&simulators)).await?;
     let mut ada = Client::connect(&server, "ada").await?;
     linked(&mut ada, "room:1").await?;
+    let typing = simulators.people(&server.address).typing_in_teams(channel(Platform::Teams), "1");
+    simulators.people(&server.address).send(Platform::Teams, &typing).await?;
+    let mut written: BTreeMap<Platform, Vec<String>> = BTreeMap::new();
     for kill in 0..KILLS {
         let people = simulators.people(&server.address);
+        let from = if kill % 2 == 0 { Platform::Slack } else { Platform::Telegram };
         for number in 0..EACH {
             let word = format!("w{}.", kill * EACH + number);
-            let id = people.new_id(Platform::Slack);
-            let sent =
-                people.posted(Platform::Slack, channel(Platform::Slack), (&id, "eve"), &word, None);
-            people.send(Platform::Slack, &sent).await?;
+            let id = people.new_id(from);
+            let sent = people.posted(from, channel(from), (&id, "eve"), &word, None);
+            people.send(from, &sent).await?;
+            written.entry(from).or_default().push(word);
         }
         server.kill().await?;
         server.restart().await?;
     }
-    let all: Vec<_> = (0..KILLS * EACH).map(|number| format!("w{number}.")).collect();
-    let last = all.last().context("some")?;
     let http = Http::new(&server, "ada").await?;
-    message(&http, "1", last, |message| message["text"] == **last).await?;
-    let state = http.get("/api/v1/rooms/1").await?.1["state"].clone();
-    let messages = state["messages"].as_array().context("messages")?;
-    let here: Vec<_> = messages.iter().filter_map(|message| message["text"].as_str()).collect();
-    assert_eq!(here, all, "each once and in order");
-    for to in [Platform::Telegram, Platform::Discord] {
-        seen(&simulators, to, last, |kept| said(to, kept).contains(last)).await?;
+    for (from, words) in &written {
+        let last = words.last().context("some")?;
+        message(&http, "1", last, |message| message["text"] == **last).await?;
+        let state = http.get("/api/v1/rooms/1").await?.1["state"].clone();
+        let messages = state["messages"].as_array().context("messages")?;
+        let here: Vec<_> = messages
+            .iter()
+            .filter(|message| message["origin"]["platform"] == from.as_str())
+            .filter_map(|message| message["text"].as_str())
+            .collect();
+        assert_eq!(here, *words, "from {from}: each once and in order");
+    }
+    for to in Platform::ALL {
+        let others = written.iter().filter(|(from, _)| **from != to);
+        let all: Vec<_> = others.flat_map(|(_, words)| words).collect();
+        for word in &all {
+            seen(&simulators, to, word, |kept| said(to, kept).contains(*word)).await?;
+        }
         let shown = simulators.kept(to, channel(to));
         let texts: Vec<_> = shown.iter().map(|kept| said(to, kept)).collect();
-        let times = |word: &String| texts.iter().filter(|text| text.contains(word)).count();
-        let missing: Vec<_> = all.iter().filter(|word| times(word) == 0).collect();
+        let times = |word: &str| texts.iter().filter(|text| text.contains(word)).count();
         let doubled = all.iter().filter(|word| times(word) > 1).count();
         println!("{to}: {doubled} of {} doubled by {KILLS} kills", all.len());
-        assert!(missing.is_empty(), "{to} misses {missing:?}");
-        assert!(doubled == 0 || to != Platform::Discord, "Discord knows a call that is repeated");
+        let is_found_again = matches!(to, Platform::Discord | Platform::Slack);
+        assert!(doubled == 0 || !is_found_again, "{to} knows what it was sent: {doubled} doubled");
     }
     assert!(server.terminate().await?.success());
     verify(&server).await
 }
 
+/// How long messages took to a channel, each from when it was sent; sorted.
+fn delays(simulators: &Simulators, to: Platform, sent: &[(String, Instant)]) -> Vec<Duration> {
+    let shown = simulators.kept(to, channel(to));
+    let arrived: std::collections::HashMap<_, _> =
+        shown.iter().map(|kept| (word_of(&said(to, kept)), kept.at)).collect();
+    let mut took: Vec<_> = sent
+        .iter()
+        .filter_map(|(word, at)| Some(arrived.get(word)?.saturating_duration_since(*at)))
+        .collect();
+    took.sort_unstable();
+    took
+}
+
+/// The last word of a message.
+fn word_of(text: &str) -> String {
+    text.split_whitespace().next_back().unwrap_or_default().to_owned()
+}
+
+/// Posts one message after the other; says when each was sent.
+async fn post(
+    ada: &mut Client,
+    words: impl Iterator<Item = String>,
+) -> anyhow::Result<Vec<(String, Instant)>> {
+    let mut sent = Vec::new();
+    for word in words {
+        let at = Instant::now();
+        ada.command("room:1", json!({"type": "post", "text": word})).await?;
+        sent.push((word, at));
+    }
+    Ok(sent)
+}
+
+/// Waits until a channel shows so many messages; as long as more come, it is waited on.
+async fn all_arrive(
+    simulators: &Simulators,
+    platform: Platform,
+    wanted: usize,
+) -> anyhow::Result<()> {
+    let (mut shown, mut since) = (0, Instant::now());
+    loop {
+        let now = simulators.kept(platform, channel(platform)).len();
+        if now >= wanted {
+            return Ok(());
+        }
+        if now > shown {
+            (shown, since) = (now, Instant::now());
+        }
+        ensure!(since.elapsed() < PATIENCE, "{platform} shows {now} of {wanted}");
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+/// `SWITCHYARD_BURST` says how many messages; the delays of the healthy link, before and within the
+/// burst, are printed.
 #[tokio::test]
 async fn a_failing_platform_gets_everything_in_order_and_stalls_nobody() -> anyhow::Result<()> {
-    const MESSAGES: usize = 200;
+    let burst = std::env::var("SWITCHYARD_BURST").ok().and_then(|number| number.parse().ok());
+    let burst: usize = burst.unwrap_or(200);
     let simulators = Simulators::start()?;
     let mut server = TestServer::start_with(setup(&simulators)).await?;
     let mut ada = Client::connect(&server, "ada").await?;
     linked(&mut ada, "room:1").await?;
+    let quiet = burst / 10;
+    let before = post(&mut ada, (0..quiet).map(|number| format!("q{number}."))).await?;
+    for to in [Platform::Telegram, Platform::Slack] {
+        all_arrive(&simulators, to, quiet).await?;
+    }
     simulators.fail(Platform::Slack, Faults::Half);
     simulators.fail(Platform::Discord, Faults::Credentials);
-    for number in 0..MESSAGES {
-        ada.command("room:1", json!({"type": "post", "text": format!("n{number}.")})).await?;
-    }
-    let last = format!("n{}.", MESSAGES - 1);
+    let within = post(&mut ada, (0..burst).map(|number| format!("n{number}."))).await?;
+    let wanted: Vec<_> = before.iter().chain(&within).map(|(word, _)| word.clone()).collect();
     for to in [Platform::Telegram, Platform::Slack] {
-        seen(&simulators, to, &last, |kept| said(to, kept).contains(&last)).await?;
+        all_arrive(&simulators, to, wanted.len()).await?;
         let shown = simulators.kept(to, channel(to));
-        let numbers: Vec<_> = shown
-            .iter()
-            .filter_map(|kept| {
-                said(to, kept).split('n').next_back()?.strip_suffix('.')?.parse::<usize>().ok()
-            })
-            .collect();
-        assert_eq!(numbers, (0..MESSAGES).collect::<Vec<usize>>(), "{to}");
+        let words: Vec<_> = shown.iter().map(|kept| word_of(&said(to, kept))).collect();
+        assert!(words == wanted, "{to} shows other messages, or in another order: {words:?}");
+    }
+    for (what, sent) in [("before", &before), ("within", &within)] {
+        let took = delays(&simulators, Platform::Telegram, sent);
+        assert_eq!(took.len(), sent.len());
+        let (p50, p99) = (took[took.len() / 2], took[took.len() * 99 / 100]);
+        println!("telegram {what} the burst of {burst}: p50 {p50:?}, p99 {p99:?}");
     }
     let http = Http::new(&server, "ada").await?;
     let state = http.get("/api/v1/rooms/1").await?.1["state"].clone();

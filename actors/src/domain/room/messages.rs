@@ -12,7 +12,7 @@ use super::{
     decide::{Decision, nothing, one},
     links::require_bridge,
     state::{Room, rank},
-    text::{self, Words},
+    text::{self, FilesOf, Words},
     timeline::Known,
 };
 use crate::domain::{
@@ -48,7 +48,8 @@ pub(super) struct NewMessage<'a> {
 impl Room {
     pub(super) fn decide_post(&self, new: &NewMessage<'_>, context: &Context<'_>) -> Decision {
         let role = self.require_voice(context)?;
-        let attachments = text::attachments(new.attachments, context.command_id)?;
+        let files_of = if new.origin.is_some() { FilesOf::Bridge } else { FilesOf::User };
+        let attachments = text::attachments(new.attachments, files_of, context.command_id)?;
         let only_files = new.text.is_none() && new.content.is_none() && !attachments.is_empty();
         let words = if only_files {
             Words { text: String::new(), content: Vec::new() }

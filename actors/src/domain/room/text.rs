@@ -86,9 +86,22 @@ fn check_tree(field: &str, content: &[Node]) -> Result<(), Rejection> {
     Ok(())
 }
 
+/// Where the files of platforms are had from a node; only their bridges say so.
+const FILES_PATH: &str = "/bridges/files/";
+
+/// Whose word on where a file is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum FilesOf {
+    /// Somebody here.
+    User,
+    /// A bridge, whose files are had from this server.
+    Bridge,
+}
+
 /// Checks attachments and gives those without an id one.
 pub(super) fn attachments(
     given: &[Attachment],
+    of: FilesOf,
     command_id: CommandId,
 ) -> Result<Vec<Attachment>, Rejection> {
     check_count("attachments", given.len(), ATTACHMENTS_MOST)?;
@@ -97,7 +110,12 @@ pub(super) fn attachments(
     for (index, attachment) in given.iter().enumerate() {
         let path = |field: &str| format!("attachments[{index}].{field}");
         check_text(&path("name"), &attachment.name, NAME_MOST)?;
-        check_url(&path("url"), &attachment.url)?;
+        match of {
+            FilesOf::Bridge if attachment.url.starts_with(FILES_PATH) => {
+                check_text(&path("url"), &attachment.url, URL_MOST)?;
+            }
+            FilesOf::Bridge | FilesOf::User => check_url(&path("url"), &attachment.url)?,
+        }
         if let Some(media_type) = &attachment.media_type {
             check_text(&path("mediaType"), media_type, MEDIA_TYPE_MOST)?;
         }

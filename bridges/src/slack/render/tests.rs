@@ -96,7 +96,7 @@ fn tree() -> impl Strategy<Value = Vec<Node>> {
 proptest! {
     #[test]
     fn what_slack_can_show_comes_back(content in tree()) {
-        let calls = post(CHANNEL, None, &content, &Ada);
+        let calls = post(CHANNEL, None, &content, "m", &Ada);
         let back: Vec<_> =
             calls.iter().flat_map(|call| from_blocks(&blocks_of(call), &Ada)).collect();
         prop_assert_eq!(shown(&back), shown(&content));
@@ -104,7 +104,7 @@ proptest! {
 
     #[test]
     fn parts_are_within_the_limit(text in "[ -~ä😀\n]{0,9000}") {
-        for call in post(CHANNEL, Some("Ada"), &from_markdown(&text), &NoNames) {
+        for call in post(CHANNEL, Some("Ada"), &from_markdown(&text), "m", &NoNames) {
             let text = call.arguments["text"].as_str().unwrap();
             prop_assert!((1..=TEXT_MOST).contains(&text.chars().count()));
         }
@@ -112,7 +112,7 @@ proptest! {
 
     #[test]
     fn no_text_becomes_a_mention(text in "[a-zU1@<>!#|^& ]{0,200}") {
-        for call in post(CHANNEL, Some("Ada"), &[Node::text(text)], &Ada) {
+        for call in post(CHANNEL, Some("Ada"), &[Node::text(text)], "m", &Ada) {
             let said = call.arguments["text"].as_str().unwrap();
             prop_assert!(!said.contains(['<', '>']), "{said}");
             let blocks = call.arguments["blocks"].to_string();
@@ -127,10 +127,12 @@ proptest! {
 #[test]
 fn a_message_with_everything_is_written_as_slack_wants_it() {
     let content = from_markdown("**hi** @ada and @everyone <x>\n\n1. a\n2. b");
-    let calls = post(Target { channel: "C1", thread: Some("1.2") }, Some("Eve"), &content, &Ada);
+    let target = Target { channel: "C1", thread: Some("1.2") };
+    let calls = post(target, Some("Eve"), &content, "m", &Ada);
     let [Call { method: "chat.postMessage", arguments }] = &calls[..] else { panic!("{calls:?}") };
     assert_eq!(arguments["username"], "Eve");
     assert_eq!(arguments["thread_ts"], "1.2");
+    assert_eq!(super::marked(arguments), Some("m 0"));
     let elements = &arguments["blocks"][0]["elements"];
     assert_eq!(
         elements[0]["elements"][0],
@@ -146,13 +148,13 @@ fn a_message_with_everything_is_written_as_slack_wants_it() {
 fn an_edit_edits_adds_and_deletes_parts() {
     let long: String = (0..900).map(|n| format!("word{n} ")).collect();
     let methods = |known: &[&str], content: &[Node]| -> Vec<&'static str> {
-        edit(CHANNEL, known, None, content, &NoNames).iter().map(|call| call.method).collect()
+        edit(CHANNEL, known, None, content, "m", &NoNames).iter().map(|call| call.method).collect()
     };
     let long = from_markdown(&long);
     assert_eq!(methods(&["1"], &long), ["chat.update", "chat.postMessage"]);
     let short = from_markdown("short");
     assert_eq!(methods(&["1", "2"], &short), ["chat.update", "chat.delete"]);
-    let calls = edit(CHANNEL, &["1", "2"], None, &short, &NoNames);
+    let calls = edit(CHANNEL, &["1", "2"], None, &short, "m", &NoNames);
     assert_eq!(calls[0].arguments["ts"], "1");
     assert!(calls[0].arguments.get("unfurl_links").is_none());
     assert_eq!(calls[1].arguments["ts"], "2");

@@ -149,20 +149,30 @@ function attachments({ attachments: files }) {
     { class: "attachments" },
     files
       .filter(({ url }) => isSafeLink(url))
-      .map(({ name, url, size }) =>
+      .map((file) =>
         h(
           "li",
           {},
           h(
             "a",
-            { href: url, target: "_blank", rel: "noopener noreferrer" },
-            icon("file"),
-            h("span", {}, name),
-            size ? h("small", {}, bytes(size)) : null,
+            { href: file.url, target: "_blank", rel: "noopener noreferrer" },
+            isOwnPicture(file)
+              ? h("img", { class: "picture", src: file.url, alt: file.name, loading: "lazy" })
+              : icon("file"),
+            h("span", {}, file.name),
+            file.size ? h("small", {}, bytes(file.size)) : null,
           ),
         ),
       ),
   );
+}
+
+/**
+ * Pictures from elsewhere are not loaded unasked: that would tell others who reads.
+ * @param {Message["attachments"][number]} file
+ */
+function isOwnPicture({ url, mediaType }) {
+  return url.startsWith("/bridges/files/") && !!mediaType?.startsWith("image/");
 }
 
 /** @param {number} size */
