@@ -10,10 +10,7 @@ use bridges::{
     message::Reaction,
     simulator::{Kept, People, Simulators, channel},
 };
-use schemas::{
-    content::{Node, NodeType},
-    room::Platform,
-};
+use schemas::{content::Node, room::Platform};
 use serde_json::{Value, json};
 use tests::{
     client::{Client, Http},
