@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 
 use super::{
     DISCORD_BOT, DISCORD_TOKEN, Faults, SLACK_BOT, SLACK_TOKEN, Shared, TEAMS_APP, TEAMS_BEARER,
-    TEAMS_PASSWORD, TELEGRAM_TOKEN, demo,
+    TEAMS_PASSWORD, TELEGRAM_TOKEN, demo, polling, socket_mode,
 };
 
 type Data = web::Data<Arc<Shared>>;
@@ -32,6 +32,8 @@ pub(super) fn run(
             .app_data(web::Data::new(address))
             .app_data(web::JsonConfig::default().limit(1 << 20))
             .configure(demo::routes)
+            .configure(polling::routes)
+            .configure(socket_mode::routes)
             .route("/slack/api/users.info", web::get().to(slack_user))
             .route("/slack/api/{method}", web::post().to(slack))
             .route("/telegram/bot{token}/{method}", web::post().to(telegram))
@@ -62,7 +64,7 @@ pub(super) fn run(
 }
 
 /// The answer of a platform that fails now, if it does.
-fn fault(shared: &Shared, platform: Platform) -> Option<HttpResponse> {
+pub(super) fn fault(shared: &Shared, platform: Platform) -> Option<HttpResponse> {
     let mut world = shared.world();
     let calls = world.calls.entry(platform).or_default();
     *calls += 1;
@@ -86,7 +88,7 @@ fn fault(shared: &Shared, platform: Platform) -> Option<HttpResponse> {
     }
 }
 
-fn bearer<'a>(request: &'a HttpRequest, scheme: &str) -> Option<&'a str> {
+pub(super) fn bearer<'a>(request: &'a HttpRequest, scheme: &str) -> Option<&'a str> {
     let given = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
     given.strip_prefix(scheme)?.strip_prefix(' ')
 }
