@@ -27,12 +27,12 @@ fn variables(simulators: &Simulators) -> impl Iterator<Item = (String, String)> 
     settings.map(|(platform, name, value)| (variable(platform, name), value))
 }
 
-fn setup(simulators: &Simulators) -> Setup {
+pub(crate) fn setup(simulators: &Simulators) -> Setup {
     variables(simulators).fold(Setup::default(), |setup, (name, value)| setup.with(&name, &value))
 }
 
 /// A room that is linked to a channel of each platform.
-async fn linked(ada: &mut Client, room: &str) -> anyhow::Result<()> {
+pub(crate) async fn linked(ada: &mut Client, room: &str) -> anyhow::Result<()> {
     ada.command(room, json!({"type": "createRoom", "title": "r"})).await?;
     for platform in Platform::ALL {
         let link = json!({"type": "link", "platform": platform,
@@ -72,7 +72,7 @@ async fn seen(
 }
 
 /// Waits for a message in the room.
-async fn message(
+pub(crate) async fn message(
     http: &Http,
     room: &str,
     what: &str,
