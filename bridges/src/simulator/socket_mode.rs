@@ -138,6 +138,7 @@ impl SocketMode {
 
     async fn accept(&self, stream: TcpStream) -> Result<(), Error> {
         let mut ticket = None;
+        #[expect(clippy::result_large_err, reason = "the library says what a handshake returns")]
         let read = |request: &Request, response: Response| {
             let query = request.uri().query().unwrap_or_default();
             ticket = query.strip_prefix("ticket=").and_then(|ticket| ticket.parse::<u64>().ok());
