@@ -1,15 +1,23 @@
 //! What comes without a request that could be answered: kept in `bridge.inbound` as webhooks are, and
 //! only then told to the platform as received.
 
+use std::time::Duration;
+
 use actors::{
     ports::{LogError, Topic, TopicPartition},
     runtime::partitioner::partition_of,
 };
 use bytes::Bytes;
 use schemas::room::Platform;
+use tokio::time::sleep;
 
 use super::{Bridges, inbound};
 use crate::{Inbound, Place, codec::parse};
+
+/// A log that is busy is asked again so often, which is within the 3 s that Slack waits.
+const TRIES: u32 = 20;
+/// After this.
+const BUSY_PAUSE: Duration = Duration::from_millis(100);
 
 /// Appends a payload and waits until it is durable. `id` is by which it is known when it comes again,
 /// where the payload itself does not say. What could never matter to a room is passed over; what cannot be
@@ -36,6 +44,14 @@ pub(super) async fn keep(
     let record = inbound::record_known_as(platform, place, payload, id);
     let count = bridges.ports.log.partitions(&Topic::Inbound);
     let to = TopicPartition::new(Topic::Inbound, partition_of(&record.key, count));
+    for _ in 1..TRIES {
+        match bridges.ports.log.append(&to, record.clone()).await {
+            // It was not taken, so its place in the order is still free.
+            Err(LogError::Busy) => sleep(BUSY_PAUSE).await,
+            Err(error) => return Err(error),
+            Ok(_) => return Ok(()),
+        }
+    }
     bridges.ports.log.append(&to, record).await?;
     Ok(())
 }

@@ -318,7 +318,7 @@ async fn take(bridges: &Bridges, socket: &mut Socket, text: &str) -> Result<(), 
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{super::Settings, *};
 
     #[test]
     fn frames_are_told_apart() {
@@ -340,6 +340,28 @@ mod tests {
             assert_eq!((envelope.envelope_id.as_str(), envelope.retry_attempt), ("e", 0));
         }
         assert!(said("[]").is_none() && said("no JSON").is_none());
+    }
+
+    #[test]
+    fn an_app_has_a_secret_or_a_token() {
+        let fault = |further: Value| {
+            let mut slack = json!({"bot_token": "xoxb-1"});
+            for (name, value) in further.as_object().unwrap() {
+                slack[name] = value.clone();
+            }
+            let settings: Settings = serde_json::from_value(json!({"slack": slack})).unwrap();
+            settings.fault().map(|(setting, _)| setting)
+        };
+        assert_eq!(fault(json!({})), Some("slack.signing_secret"));
+        assert_eq!(
+            fault(json!({"app_token": "", "signing_secret": ""})),
+            Some("slack.signing_secret")
+        );
+        assert_eq!(fault(json!({"app_token": "xoxb-1"})), Some("slack.app_token"));
+        assert_eq!(fault(json!({"app_token": "xapp-1"})), None);
+        assert_eq!(fault(json!({"signing_secret": "s"})), None);
+        assert_eq!(fault(json!({"app_token": "xapp-1", "signing_secret": "s"})), None);
+        assert_eq!(Settings::default().fault(), None);
     }
 
     #[test]
