@@ -24,6 +24,7 @@ use super::{
     files::Carried,
     json,
     keys::{self, Copy, LinkRow, Sent, Unsent},
+    slack_socket, telegram_polling,
 };
 use crate::{
     Author, Inbound, Place,
@@ -86,8 +87,13 @@ fn header<'a>(record: &'a Record, name: &str) -> Option<&'a str> {
 /// Reads a partition until the task is dropped.
 pub(super) async fn run(bridges: Arc<Bridges>, partition: i32) {
     // Whoever has the first partition holds what a token may have only one of.
-    let _gateway =
-        (partition == 0).then(|| Task(tokio::spawn(discord_gateway::run(bridges.clone()))));
+    let _held = (partition == 0).then(|| {
+        [
+            Task(tokio::spawn(discord_gateway::run(bridges.clone()))),
+            Task(tokio::spawn(slack_socket::run(bridges.clone()))),
+            Task(tokio::spawn(telegram_polling::run(bridges.clone()))),
+        ]
+    });
     loop {
         if let Err(error) = read(&bridges, partition).await {
             tracing::warn!(partition, %error, "reading what platforms sent starts anew");

@@ -6,12 +6,16 @@
 //! waits for another; for a partition of `bridge.inbound` a task reads payloads. How far each of them
 //! is and which message is which are kept in [`Mappings`], so they outlive a restart.
 
+mod arrival;
 mod client;
 mod discord_gateway;
 mod files;
 mod inbound;
 mod keys;
 mod outbound;
+mod pauses;
+mod slack_socket;
+mod telegram_polling;
 mod transfer;
 mod watcher;
 mod webhooks;
@@ -31,7 +35,7 @@ use schemas::{
 use serde::Deserialize;
 use tokio::task::JoinHandle;
 
-use self::{client::Client, webhooks::TeamsKeys};
+use self::{client::Client, pauses::Trouble, webhooks::TeamsKeys};
 pub use self::{
     files::{FileSettings, Opened},
     webhooks::{Answer, Request},
@@ -64,8 +68,12 @@ pub struct SlackSettings {
     /// The tenants whose rooms may be linked to its channels.
     #[serde(default = "main_tenant")]
     pub tenants: Vec<TenantId>,
-    /// "Signing Secret" of its basic information.
-    pub signing_secret: String,
+    /// "Signing Secret" of its basic information, by which its requests are known. Not needed with
+    /// `app_token`.
+    pub signing_secret: Option<String>,
+    /// An app-level token with the scope `connections:write`, begins with `xapp-`. With it events come
+    /// over Socket Mode.
+    pub app_token: Option<String>,
     /// "Bot User OAuth Token", begins with `xoxb-`.
     pub bot_token: String,
     /// The address of the Web API.
@@ -74,6 +82,18 @@ pub struct SlackSettings {
     /// Users there and their plain names here.
     #[serde(default)]
     pub users: BTreeMap<String, String>,
+}
+
+impl SlackSettings {
+    /// The token to connect with, if events come over Socket Mode.
+    fn app_token(&self) -> Option<&str> {
+        self.app_token.as_deref().filter(|token| !token.is_empty())
+    }
+
+    /// The secret of signed requests, if they are taken.
+    fn signing_secret(&self) -> Option<&str> {
+        self.signing_secret.as_deref().filter(|secret| !secret.is_empty())
+    }
 }
 
 fn main_tenant() -> Vec<TenantId> {
@@ -156,14 +176,22 @@ pub struct TelegramSettings {
     pub tenants: Vec<TenantId>,
     /// The bot's token, as BotFather says it.
     pub bot_token: String,
-    /// What `setWebhook` was told as `secret_token`.
-    pub webhook_secret: String,
+    /// What `setWebhook` was told as `secret_token`. Without it the bot asks for its updates by
+    /// `getUpdates`, and takes the webhook away that it may have.
+    pub webhook_secret: Option<String>,
     /// The address of the Bot API.
     #[serde(default = "telegram_api")]
     pub api: String,
     /// Users there and their plain names here.
     #[serde(default)]
     pub users: BTreeMap<String, String>,
+}
+
+impl TelegramSettings {
+    /// Whether updates are asked for, and do not come by themselves.
+    fn is_polled(&self) -> bool {
+        self.webhook_secret.as_deref().is_none_or(str::is_empty)
+    }
 }
 
 fn telegram_api() -> String {
@@ -193,6 +221,20 @@ impl Settings {
             (Platform::Telegram, self.telegram.is_some()),
         ];
         known.into_iter().filter(|(_, is_known)| *is_known).map(|(platform, _)| platform).collect()
+    }
+
+    /// The first setting that cannot hold, by its name below `bridges`, and why.
+    pub fn fault(&self) -> Option<(&'static str, &'static str)> {
+        let slack = self.slack.as_ref()?;
+        match (slack.app_token(), slack.signing_secret()) {
+            (None, None) => {
+                Some(("slack.signing_secret", "needed where there is no app_token for Socket Mode"))
+            }
+            (Some(token), _) if !token.starts_with("xapp-") => {
+                Some(("slack.app_token", "an app-level token begins with xapp-"))
+            }
+            (Some(_), _) | (None, Some(_)) => None,
+        }
     }
 
     /// Whether rooms of a tenant may be linked to channels that the platform's bot is in.
@@ -347,7 +389,13 @@ pub async fn check(settings: &Settings) -> (Vec<String>, bool) {
             continue;
         }
         match client.check(platform).await {
-            Ok(said) => lines.push(format!("{platform:<10} {said}")),
+            Ok(said) => match socket_mode(settings, platform).await {
+                Ok(()) => lines.push(format!("{platform:<10} {said}")),
+                Err(trouble) => {
+                    all_hold = false;
+                    lines.push(format!("{platform:<10} {trouble}"));
+                }
+            },
             Err(error) => {
                 all_hold = false;
                 lines.push(format!("{platform:<10} {error}"));
@@ -355,4 +403,13 @@ pub async fn check(settings: &Settings) -> (Vec<String>, bool) {
         }
     }
     (lines, all_hold)
+}
+
+/// Whether a connection can be had where events of Slack come over Socket Mode.
+async fn socket_mode(settings: &Settings, platform: Platform) -> Result<(), Trouble> {
+    let slack = settings.slack.as_ref().filter(|_| platform == Platform::Slack);
+    match slack.and_then(|slack| Some((slack, slack.app_token()?))) {
+        Some((slack, token)) => slack_socket::open(slack, token).await.map(drop),
+        None => Ok(()),
+    }
 }

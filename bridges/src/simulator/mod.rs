@@ -10,7 +10,9 @@ mod echo;
 mod files;
 mod gateway;
 mod people;
+mod polling;
 mod server;
+mod socket_mode;
 
 use std::{
     collections::BTreeMap,
@@ -21,7 +23,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use self::gateway::Gateway;
+use self::{gateway::Gateway, polling::Polling, socket_mode::SocketMode};
 use actix_web::dev::ServerHandle;
 use bytes::Bytes;
 pub use demo::Room;
@@ -31,10 +33,12 @@ use rsa::{
 };
 use schemas::room::Platform;
 use serde_json::{Value, json};
+pub use socket_mode::SocketCounts;
 
 /// What the simulated apps are known by.
 pub(crate) const SLACK_SECRET: &str = "slack-signing-secret";
 pub(crate) const SLACK_TOKEN: &str = "xoxb-simulated";
+pub(crate) const SLACK_APP_TOKEN: &str = "xapp-simulated";
 pub(crate) const DISCORD_TOKEN: &str = "discord-simulated";
 pub(crate) const TELEGRAM_TOKEN: &str = "1:telegram-simulated";
 pub(crate) const TELEGRAM_SECRET: &str = "telegram-secret";
@@ -179,6 +183,8 @@ pub(crate) struct Shared {
     world: Mutex<World>,
     address: OnceLock<SocketAddr>,
     gateway: OnceLock<Arc<Gateway>>,
+    socket_mode: OnceLock<Arc<SocketMode>>,
+    polling: Polling,
     room: OnceLock<Room>,
     pub(crate) teams_key: RsaPrivateKey,
 }
@@ -202,6 +208,10 @@ impl Shared {
 
     fn gateway(&self) -> Option<&Gateway> {
         self.gateway.get().map(|gateway| &**gateway)
+    }
+
+    fn socket_mode(&self) -> Option<&SocketMode> {
+        self.socket_mode.get().map(|socket_mode| &**socket_mode)
     }
 
     pub(crate) fn teams_pem(&self) -> String {
@@ -251,6 +261,8 @@ impl Simulators {
             world: Mutex::default(),
             address: OnceLock::new(),
             gateway: OnceLock::new(),
+            socket_mode: OnceLock::new(),
+            polling: Polling::default(),
             room: OnceLock::new(),
             teams_key,
         });
@@ -260,6 +272,7 @@ impl Simulators {
         let thread = std::thread::Builder::new().name("simulators".into()).spawn(move || {
             let result = actix_web::rt::System::new().block_on(async {
                 served.gateway.set(Gateway::start().await?).ok();
+                served.socket_mode.set(SocketMode::start().await?).ok();
                 let server = server::run(listener, address, served)?;
                 started.send(server.handle()).ok();
                 server.await
@@ -281,21 +294,29 @@ impl Simulators {
     /// What a node must be told to talk to them: names of settings below `bridges`, and values.
     pub fn settings(&self) -> Vec<(&'static str, &'static str, String)> {
         let at = |path: &str| format!("http://{}{path}", self.address);
-        vec![
-            ("slack", "signing_secret", SLACK_SECRET.to_owned()),
+        let is_socket = self.shared.socket_mode().is_some_and(SocketMode::is_used);
+        let slack = match is_socket {
+            true => ("slack", "app_token", SLACK_APP_TOKEN.to_owned()),
+            false => ("slack", "signing_secret", SLACK_SECRET.to_owned()),
+        };
+        let telegram = ("telegram", "webhook_secret", TELEGRAM_SECRET.to_owned());
+        let telegram = (!self.shared.polling.is_used()).then_some(telegram);
+        let mut settings = vec![
+            slack,
             ("slack", "bot_token", SLACK_TOKEN.to_owned()),
             ("slack", "api", at("/slack/api/")),
             ("discord", "public_key", people::discord_public_key()),
             ("discord", "bot_token", DISCORD_TOKEN.to_owned()),
             ("discord", "api", at("/discord")),
             ("telegram", "bot_token", TELEGRAM_TOKEN.to_owned()),
-            ("telegram", "webhook_secret", TELEGRAM_SECRET.to_owned()),
             ("telegram", "api", at("/telegram")),
             ("teams", "app_id", TEAMS_APP.to_owned()),
             ("teams", "app_password", TEAMS_PASSWORD.to_owned()),
             ("teams", "token_url", at("/teams/token")),
             ("teams", "openid_metadata", at("/teams/openid")),
-        ]
+        ];
+        settings.extend(telegram);
+        settings
     }
 
     /// The room that the page with the five windows shows.

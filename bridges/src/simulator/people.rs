@@ -61,11 +61,20 @@ impl People {
         Self { shared, simulators, node: node.to_owned(), http: reqwest::Client::new() }
     }
 
-    /// Sends a payload as the platform would: signed, or over the Gateway.
+    /// Sends a payload as the platform would: signed, over the Gateway, or over Socket Mode and long
+    /// polling where those are used.
     ///
     /// # Errors
     /// If the node does not answer 200.
     pub async fn send(&self, platform: Platform, payload: &Value) -> Result<Value, NotTaken> {
+        let is_taken = match platform {
+            Platform::Slack => self.shared.socket_mode().is_some_and(|way| way.take(payload)),
+            Platform::Telegram => self.shared.polling.take(payload),
+            Platform::Teams | Platform::Discord => false,
+        };
+        if is_taken {
+            return Ok(Value::Null);
+        }
         if let (Platform::Discord, Some(0), Some(gateway)) =
             (platform, payload["op"].as_i64(), self.shared.gateway())
         {

@@ -18,7 +18,7 @@ use super::{
     DISCORD_BOT, DISCORD_TOKEN, Faults, SLACK_BOT, SLACK_BOT_USER, SLACK_TOKEN, Shared, TEAMS_APP,
     TEAMS_BEARER, TEAMS_PASSWORD, TELEGRAM_TOKEN, World, demo,
     echo::{self, Act},
-    files,
+    files, polling, socket_mode,
 };
 
 pub(super) type Data = web::Data<Arc<Shared>>;
@@ -35,6 +35,8 @@ pub(super) fn run(
             .app_data(web::JsonConfig::default().limit(1 << 20))
             .configure(demo::routes)
             .configure(files::routes)
+            .configure(polling::routes)
+            .configure(socket_mode::routes)
             .route("/slack/api/users.info", web::get().to(slack_user))
             .route("/slack/api/conversations.history", web::get().to(slack_history))
             .route("/slack/api/conversations.replies", web::get().to(slack_history))

@@ -352,6 +352,9 @@ impl Settings {
         {
             return refused("auth.jwks", "must be an https:// address");
         }
+        if let Some((setting, reason)) = self.bridges.fault() {
+            return refused("bridges", &format!("{setting}: {reason}"));
+        }
         if self.profile != Profile::Production {
             return Ok(());
         }
