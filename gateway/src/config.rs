@@ -5,7 +5,10 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use actors::runtime::{forwarder::Partner, guards::Guards};
 use schemas::role::TenantRole;
 
-pub use crate::http::bridges::{WebhookAnswer, Webhooks};
+pub use crate::http::{
+    bridges::{WebhookAnswer, Webhooks},
+    identities::{IdentityJson, IdentityTable},
+};
 
 /// How strict the program is about its own configuration, and what it offers to newcomers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
@@ -96,6 +99,8 @@ impl Default for Limits {
 pub struct GatewayConfig {
     /// Who takes the requests of chat platforms, if anybody does.
     pub webhooks: Option<Webhooks>,
+    /// Who people of chat platforms are here, if any platform is configured.
+    pub identities: Option<Arc<dyn IdentityTable>>,
     /// Where to listen.
     pub listen: SocketAddr,
     /// HTTPS and WSS instead of HTTP and WS.

@@ -21,6 +21,7 @@ use gateway::{
 use crate::{
     clock::SystemClock,
     config::{ConfigError, NodeRole, Settings},
+    identities::Served,
     kafka::{KafkaLog, TopicError},
     postgres::{PostgresError, PostgresStore},
     redis::{CachedStore, RedisError, RedisSignals},
@@ -187,6 +188,8 @@ impl Server {
             if settings.roles.contains(&NodeRole::Bridges) {
                 workers.push(bridges.worker());
             }
+            bridges.identities().follow().await;
+            config.identities = Some(Arc::new(Served(bridges.identities().clone())));
             config.webhooks = Some(webhooks(bridges));
         }
         let (signals, probe) = signals(settings).await?;

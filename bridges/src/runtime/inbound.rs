@@ -18,9 +18,9 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{
-    Bridges, RunError, Task,
+    Bridges, RunError, Task, asked,
     client::SendError,
-    discord_gateway, json,
+    discord_gateway, happenings, json,
     keys::{self, Copy, LinkRow, Sent, Unsent},
 };
 use crate::{
@@ -38,7 +38,7 @@ const ID: &str = "id";
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
 
-type Append = BoxFuture<'static, Result<Offset, LogError>>;
+pub(super) type Append = BoxFuture<'static, Result<Offset, LogError>>;
 
 /// The record of a payload as received.
 pub(super) fn record(platform: Platform, place: &Place, payload: Bytes) -> NewRecord {
@@ -94,7 +94,7 @@ pub(super) async fn run(bridges: Arc<Bridges>, partition: i32) {
     }
 }
 
-async fn read(bridges: &Bridges, partition: i32) -> Result<(), RunError> {
+async fn read(bridges: &Arc<Bridges>, partition: i32) -> Result<(), RunError> {
     let name = keys::read(partition);
     let next = match bridges.mappings.get(&name).await? {
         Some(value) => serde_json::from_slice(&value)?,
@@ -119,7 +119,7 @@ async fn read(bridges: &Bridges, partition: i32) -> Result<(), RunError> {
 }
 
 async fn take(
-    bridges: &Bridges,
+    bridges: &Arc<Bridges>,
     of: &TopicPartition,
     record: &Record,
     appends: &mut Vec<Append>,
@@ -212,11 +212,11 @@ fn dead(bridges: &Bridges, of: &TopicPartition, record: &Record, reason: &str) -
 }
 
 /// One thing that happened on a platform.
-struct Happened<'a> {
-    bridges: &'a Bridges,
-    platform: Platform,
+pub(super) struct Happened<'a> {
+    pub(super) bridges: &'a Arc<Bridges>,
+    pub(super) platform: Platform,
     /// What its commands' ids follow from.
-    source: &'a str,
+    pub(super) source: &'a str,
 }
 
 impl Happened<'_> {
@@ -229,6 +229,12 @@ impl Happened<'_> {
         let Some(place) = place_of(inbound) else { return Ok(()) };
         if let Some(url) = service_url {
             self.remember_service_url(place, url).await?;
+        }
+        if let Some(asked) = asked::asked(self.platform, inbound) {
+            return self.do_asked(asked, appends).await;
+        }
+        if let Some((place, happening)) = happenings::happening(inbound) {
+            return self.happen(place, happening, appends).await;
         }
         if let Inbound::Reactions { place, message, author, emoji } = inbound {
             let key = keys::reactions(self.platform, place, message, &author.id);
@@ -391,7 +397,7 @@ impl Happened<'_> {
     }
 
     /// The name that people see there.
-    async fn name(&self, author: &Author) -> String {
+    pub(super) async fn name(&self, author: &Author) -> String {
         let says_id_only = self.platform == Platform::Slack && author.name == author.id;
         let asked = match says_id_only && !author.is_bot {
             true => self.bridges.client.name_on_slack(&author.id).await,

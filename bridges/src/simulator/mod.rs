@@ -7,6 +7,7 @@
 
 mod demo;
 mod gateway;
+mod happenings;
 mod people;
 mod server;
 
@@ -22,6 +23,7 @@ use std::{
 use self::gateway::Gateway;
 use actix_web::dev::ServerHandle;
 pub use demo::Room;
+pub use happenings::ADMIN;
 pub use people::{NotTaken, People};
 use rsa::{
     RsaPrivateKey, pkcs1::EncodeRsaPrivateKey as _, pkcs8::LineEnding, traits::PublicKeyParts as _,
