@@ -27,12 +27,12 @@ fn variables(simulators: &Simulators) -> impl Iterator<Item = (String, String)> 
     settings.map(|(platform, name, value)| (variable(platform, name), value))
 }
 
-fn setup(simulators: &Simulators) -> Setup {
+pub(crate) fn setup(simulators: &Simulators) -> Setup {
     variables(simulators).fold(Setup::default(), |setup, (name, value)| setup.with(&name, &value))
 }
 
 /// A room that is linked to a channel of each platform.
-async fn linked(ada: &mut Client, room: &str) -> anyhow::Result<()> {
+pub(crate) async fn linked(ada: &mut Client, room: &str) -> anyhow::Result<()> {
     ada.command(room, json!({"type": "createRoom", "title": "r"})).await?;
     for platform in Platform::ALL {
         let link = json!({"type": "link", "platform": platform,
@@ -43,7 +43,7 @@ async fn linked(ada: &mut Client, room: &str) -> anyhow::Result<()> {
 }
 
 /// What a message says on a platform, whatever its form.
-fn said(platform: Platform, kept: &Kept) -> String {
+pub(crate) fn said(platform: Platform, kept: &Kept) -> String {
     match platform {
         Platform::Slack | Platform::Teams | Platform::Telegram => {
             kept.body["text"].as_str().unwrap_or_default().to_owned()
@@ -53,7 +53,7 @@ fn said(platform: Platform, kept: &Kept) -> String {
 }
 
 /// Waits until a channel holds a message that fits.
-async fn seen(
+pub(crate) async fn seen(
     simulators: &Simulators,
     platform: Platform,
     what: &str,
@@ -72,7 +72,7 @@ async fn seen(
 }
 
 /// Waits for a message in the room.
-async fn message(
+pub(crate) async fn message(
     http: &Http,
     room: &str,
     what: &str,

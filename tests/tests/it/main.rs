@@ -1,6 +1,7 @@
 //! The integration tests: one binary, each test with ports and folders of its own.
 
 mod bridges;
+mod bridges_people;
 mod browser;
 mod cluster;
 mod crash;
