@@ -5,7 +5,10 @@ use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 use actors::runtime::{forwarder::Partner, guards::Guards};
 use schemas::role::TenantRole;
 
-pub use crate::http::bridges::{Files, PlatformFile, WebhookAnswer, Webhooks};
+pub use crate::http::{
+    bridges::{Files, PlatformFile, WebhookAnswer, Webhooks},
+    identities::{IdentityJson, IdentityTable},
+};
 
 /// How strict the program is about its own configuration, and what it offers to newcomers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Deserialize)]
@@ -98,6 +101,8 @@ pub struct GatewayConfig {
     pub webhooks: Option<Webhooks>,
     /// Hands out the files of chat platforms.
     pub files: Option<Files>,
+    /// Who people of chat platforms are here, if any platform is configured.
+    pub identities: Option<Arc<dyn IdentityTable>>,
     /// Where to listen.
     pub listen: SocketAddr,
     /// HTTPS and WSS instead of HTTP and WS.

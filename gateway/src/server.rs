@@ -236,7 +236,7 @@ fn cross_origin(app: &App) -> Cors {
     };
     Cors::default()
         .allowed_origin_fn(allows)
-        .allowed_methods(["GET", "POST", "PATCH", "DELETE"])
+        .allowed_methods(["GET", "POST", "PUT", "PATCH", "DELETE"])
         .allowed_headers([
             header::AUTHORIZATION,
             header::CONTENT_TYPE,

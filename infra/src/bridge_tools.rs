@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use crate::{
     cli::{Place, block_on, settings},
     config::Overrides,
+    identities,
 };
 
 #[derive(Debug, Args)]
@@ -32,6 +33,8 @@ enum Action {
     /// Ask every platform that is configured whether it takes the bot's credentials; exit 1 if one
     /// does not.
     Check(Place),
+    /// List or edit who users of platforms are here.
+    Identities(identities::Command),
     /// Print what a payload becomes: a line of JSON for each thing that happened, or why it means
     /// nothing for a room.
     Parse(Sample),
@@ -55,6 +58,7 @@ pub(crate) fn run(arguments: Bridges) -> anyhow::Result<(Vec<String>, bool)> {
             let settings = settings(&place, Overrides::default())?;
             return block_on(async { Ok(runtime::check(&settings.bridges).await) });
         }
+        Action::Identities(command) => block_on(identities::run(command))?,
         Action::Parse(sample) => {
             let payload = codec::parse(sample.platform, &read(&sample.file)?, &NoNames)?;
             let answer = payload.answer.map(|answer| json!({"answer": answer}).to_string());

@@ -7,6 +7,7 @@ pub mod config;
 mod crc;
 pub mod demo;
 pub mod dlq;
+mod identities;
 pub mod inspect;
 pub mod kafka;
 pub mod postgres;

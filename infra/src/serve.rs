@@ -21,6 +21,7 @@ use gateway::{
 use crate::{
     clock::SystemClock,
     config::{ConfigError, NodeRole, Settings},
+    identities::Served,
     kafka::{KafkaLog, TopicError},
     postgres::{PostgresError, PostgresStore},
     redis::{CachedStore, RedisError, RedisSignals},
@@ -203,6 +204,8 @@ impl Server {
                 workers.push(bridges.worker());
             }
             config.files = Some(files(bridges.clone()));
+            bridges.identities().follow().await;
+            config.identities = Some(Arc::new(Served(bridges.identities().clone())));
             config.webhooks = Some(webhooks(bridges));
         }
         let (signals, probe) = signals(settings).await?;

@@ -1,5 +1,7 @@
 //! Calls to the platforms' APIs, and what their answers mean.
 
+mod people;
+
 use std::{
     sync::{PoisonError, RwLock},
     time::{Duration, Instant},

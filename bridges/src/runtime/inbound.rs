@@ -18,11 +18,11 @@ use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{
-    Bridges, RunError, Task,
+    Bridges, RunError, Task, asked,
     client::SendError,
     discord_gateway,
     files::Carried,
-    json,
+    happenings, json,
     keys::{self, Copy, LinkRow, Sent, Unsent},
     slack_socket, telegram_polling,
 };
@@ -41,7 +41,7 @@ const ID: &str = "id";
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
 
-type Append = BoxFuture<'static, Result<Offset, LogError>>;
+pub(super) type Append = BoxFuture<'static, Result<Offset, LogError>>;
 
 /// The record of a payload as received.
 pub(super) fn record(platform: Platform, place: &Place, payload: Bytes) -> NewRecord {
@@ -102,7 +102,7 @@ pub(super) async fn run(bridges: Arc<Bridges>, partition: i32) {
     }
 }
 
-async fn read(bridges: &Bridges, partition: i32) -> Result<(), RunError> {
+async fn read(bridges: &Arc<Bridges>, partition: i32) -> Result<(), RunError> {
     let name = keys::read(partition);
     let next = match bridges.mappings.get(&name).await? {
         Some(value) => serde_json::from_slice(&value)?,
@@ -127,7 +127,7 @@ async fn read(bridges: &Bridges, partition: i32) -> Result<(), RunError> {
 }
 
 async fn take(
-    bridges: &Bridges,
+    bridges: &Arc<Bridges>,
     of: &TopicPartition,
     record: &Record,
     appends: &mut Vec<Append>,
@@ -230,13 +230,13 @@ struct Said {
 }
 
 /// One thing that happened on a platform.
-struct Happened<'a> {
-    bridges: &'a Bridges,
-    platform: Platform,
+pub(super) struct Happened<'a> {
+    pub(super) bridges: &'a Arc<Bridges>,
+    pub(super) platform: Platform,
     /// What its commands' ids follow from.
-    source: &'a str,
+    pub(super) source: &'a str,
     /// Where answers go, at Teams.
-    service_url: Option<&'a str>,
+    pub(super) service_url: Option<&'a str>,
 }
 
 impl Happened<'_> {
@@ -244,6 +244,12 @@ impl Happened<'_> {
         let Some(place) = place_of(inbound) else { return Ok(()) };
         if let Some(url) = self.service_url {
             self.remember_service_url(place, url).await?;
+        }
+        if let Some(asked) = asked::asked(self.platform, inbound) {
+            return self.do_asked(asked, appends).await;
+        }
+        if let Some((place, happening)) = happenings::happening(inbound) {
+            return self.happen(place, happening, appends).await;
         }
         if let Inbound::Reactions { place, message, author, emoji } = inbound {
             let key = keys::reactions(self.platform, place, message, &author.id);
@@ -406,7 +412,7 @@ impl Happened<'_> {
     }
 
     /// The name that people see there.
-    async fn name(&self, author: &Author) -> String {
+    pub(super) async fn name(&self, author: &Author) -> String {
         let says_id_only = self.platform == Platform::Slack && author.name == author.id;
         let asked = match says_id_only && !author.is_bot {
             true => self.bridges.client.name_on_slack(&author.id).await,

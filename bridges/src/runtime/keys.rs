@@ -141,6 +141,32 @@ pub(super) fn reactions(platform: Platform, place: &Place, id: &str, author: &st
     format!("reactions|{platform}|{workspace}|{channel}|{id}|{author}")
 }
 
+/// Whether somebody came to a channel or left it last, and by which payload.
+pub(super) fn member(platform: Platform, place: &Place, author: &str) -> String {
+    format!("member|{platform}|{}|{}|{author}", place.workspace, place.channel)
+}
+
+/// The title of a channel, and by which payload.
+pub(super) fn title(platform: Platform, place: &Place) -> String {
+    format!("title|{platform}|{}|{}", place.workspace, place.channel)
+}
+
+/// Before the names of identities.
+pub(super) const IDENTITIES: &str = "identity|";
+/// How many edits identities have seen, so that none is made on what another has changed.
+pub(super) const IDENTITY_EDITS: &str = "identities";
+
+/// Who a user of a platform is here.
+pub(super) fn identity(platform: Platform, user: &str) -> String {
+    format!("{IDENTITIES}{platform}|{user}")
+}
+
+/// The platform and the user that an identity is about.
+pub(super) fn identity_of(key: &str) -> Option<(Platform, &str)> {
+    let (platform, user) = key.strip_prefix(IDENTITIES)?.split_once('|')?;
+    Some((platform.parse().ok()?, user))
+}
+
 /// How somebody of a platform is shown in reactions.
 pub(super) fn reactor(platform: Platform, author: &str) -> String {
     format!("reactor|{platform}|{author}")

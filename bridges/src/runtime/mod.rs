@@ -7,15 +7,19 @@
 //! is and which message is which are kept in [`Mappings`], so they outlive a restart.
 
 mod arrival;
+mod asked;
 mod client;
 mod discord_gateway;
 mod files;
+mod happenings;
+mod identities;
 mod inbound;
 mod keys;
 mod outbound;
 mod pauses;
 mod slack_socket;
 mod telegram_polling;
+mod teller;
 mod transfer;
 mod watcher;
 mod webhooks;
@@ -29,23 +33,32 @@ use actors::{
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use schemas::{
-    Body, Command, CommandId, EntityKey, Offset, Principal, TenantId, codec,
+    Body, Command, CommandId, EntityKey, Offset, Principal, TenantId, UserName, codec,
     room::{Platform, RoomCommand},
 };
 use serde::Deserialize;
-use tokio::task::JoinHandle;
+use tokio::{sync::Semaphore, task::JoinHandle};
 
-use self::{client::Client, pauses::Trouble, webhooks::TeamsKeys};
+use self::{client::Client, identities::PlatformNames, pauses::Trouble, webhooks::TeamsKeys};
 pub use self::{
     files::{FileSettings, Opened},
+    identities::{Identities, Identity, IdentityError, Source},
     webhooks::{Answer, Request},
 };
-use crate::Names;
+
+/// So many channels are told at a time what came of their commands; more are not told.
+const TELLERS: usize = 16;
 
 /// What is known of the platforms' apps; a platform without its part is not talked to.
-#[derive(Debug, Clone, Default, Deserialize)]
+#[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Settings {
+    /// Plain names here of those who may link channels of any platform, by their identities.
+    pub admins: Vec<UserName>,
+    /// Whether those who administer a channel on its platform may link it, too.
+    pub channel_admins: bool,
+    /// Whether rooms are told who joins and leaves channels.
+    pub membership: bool,
     /// Slack.
     pub slack: Option<SlackSettings>,
     /// Microsoft Teams.
@@ -59,6 +72,22 @@ pub struct Settings {
     /// The address at which platforms reach the gateways, such as `https://chat.example`. Teams
     /// fetches files from there; without it files are only named there.
     pub public_url: Option<String>,
+}
+
+impl Default for Settings {
+    fn default() -> Self {
+        Self {
+            admins: Vec::new(),
+            channel_admins: true,
+            membership: true,
+            slack: None,
+            teams: None,
+            discord: None,
+            telegram: None,
+            files: FileSettings::default(),
+            public_url: None,
+        }
+    }
 }
 
 /// A Slack app.
@@ -237,15 +266,19 @@ impl Settings {
         }
     }
 
-    /// Whether rooms of a tenant may be linked to channels that the platform's bot is in.
-    fn may_use(&self, platform: Platform, tenant: &TenantId) -> bool {
+    fn tenants(&self, platform: Platform) -> &[TenantId] {
         let tenants = match platform {
             Platform::Slack => self.slack.as_ref().map(|settings| &settings.tenants),
             Platform::Teams => self.teams.as_ref().map(|settings| &settings.tenants),
             Platform::Discord => self.discord.as_ref().map(|settings| &settings.tenants),
             Platform::Telegram => self.telegram.as_ref().map(|settings| &settings.tenants),
         };
-        tenants.is_some_and(|tenants| tenants.contains(tenant))
+        tenants.map(Vec::as_slice).unwrap_or_default()
+    }
+
+    /// Whether rooms of a tenant may be linked to channels that the platform's bot is in.
+    fn may_use(&self, platform: Platform, tenant: &TenantId) -> bool {
+        self.tenants(platform).contains(tenant)
     }
 
     fn users(&self, platform: Platform) -> Option<&BTreeMap<String, String>> {
@@ -286,6 +319,9 @@ pub struct Bridges {
     mappings: Arc<dyn Mappings>,
     settings: Settings,
     client: Client,
+    identities: Arc<Identities>,
+    /// Who may tell channels something at a time, beside the links.
+    tellers: Arc<Semaphore>,
     guards: Arc<Guards>,
     teams_keys: TeamsKeys,
 }
@@ -299,8 +335,24 @@ impl Bridges {
         guards: Arc<Guards>,
     ) -> Arc<Self> {
         let client = Client::new(settings.clone());
+        let identities = Arc::new(Identities::new(mappings.clone(), settings.clone()));
+        let tellers = Arc::new(Semaphore::new(TELLERS));
         let teams_keys = TeamsKeys::default();
-        Arc::new(Self { ports, mappings, settings, client, guards, teams_keys })
+        Arc::new(Self {
+            ports,
+            mappings,
+            settings,
+            client,
+            identities,
+            tellers,
+            guards,
+            teams_keys,
+        })
+    }
+
+    /// Who users of platforms are here; whoever starts a node has them follow the store.
+    pub fn identities(&self) -> &Arc<Identities> {
+        &self.identities
     }
 
     /// The work for the partitions that a node claims.
@@ -355,22 +407,8 @@ impl Bridges {
         self.ports.log.append(&TopicPartition::new(topic, partition), record)
     }
 
-    fn names(&self, platform: Platform) -> Identities<'_> {
-        Identities(self.settings.users(platform))
-    }
-}
-
-/// The identity table of a platform.
-struct Identities<'a>(Option<&'a BTreeMap<String, String>>);
-
-impl Names for Identities<'_> {
-    fn here(&self, platform_user: &str) -> Option<String> {
-        self.0?.get(platform_user).cloned()
-    }
-
-    fn there(&self, user: &str) -> Option<String> {
-        let (id, _) = self.0?.iter().find(|(_, name)| *name == user)?;
-        Some(id.clone())
+    fn names(&self, platform: Platform) -> PlatformNames {
+        self.identities.names(platform)
     }
 }
 

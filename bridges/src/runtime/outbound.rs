@@ -156,6 +156,12 @@ impl Link<'_> {
         };
         for (number, change) in changes.iter().enumerate().skip(done) {
             let ChangeBody::Room(change) = &change.body else { continue };
+            if let RoomChange::LinkHealthChanged { link, health, .. } = change
+                && *link == self.row.link
+            {
+                // Others tell it too; whatever a call shows after that is told again.
+                self.health = Some(*health);
+            }
             let mut learnt = Vec::new();
             let action = self.action(change, outcome, &mut learnt).await?;
             if let Action::Calls(calls, shown) = action {
@@ -206,7 +212,10 @@ impl Link<'_> {
             } => {
                 if let Some(origin) = origin.as_ref().filter(|origin| self.is_native(origin)) {
                     let copy = Copy {
-                        ids: vec![origin.message.clone()],
+                        // Who came or went is no message there.
+                        ids: Vec::from_iter(
+                            Some(origin.message.clone()).filter(|id| !id.is_empty()),
+                        ),
                         native: true,
                         root: self.id_there(thread.as_ref()).await?,
                         ..Copy::default()

@@ -9,6 +9,7 @@ mod demo;
 mod echo;
 mod files;
 mod gateway;
+mod happenings;
 mod people;
 mod polling;
 mod server;
@@ -27,6 +28,7 @@ use self::{gateway::Gateway, polling::Polling, socket_mode::SocketMode};
 use actix_web::dev::ServerHandle;
 use bytes::Bytes;
 pub use demo::Room;
+pub use happenings::ADMIN;
 pub use people::{NotTaken, People};
 use rsa::{
     RsaPrivateKey, pkcs1::EncodeRsaPrivateKey as _, pkcs8::LineEnding, traits::PublicKeyParts as _,

@@ -44,7 +44,8 @@ pub enum NotTaken {
     Token(#[from] jsonwebtoken::errors::Error),
 }
 
-/// People on the platforms. Their ids are names: `U_eve` on Slack, `29:eve` on Teams.
+/// People on the platforms. Their ids are names: `U_eve` on Slack, `29:eve` on Teams; on Discord and
+/// Telegram ada is 6, the one who administers is 7, and everybody else is 5.
 pub struct People {
     shared: Arc<Shared>,
     simulators: SocketAddr,
@@ -317,13 +318,13 @@ impl People {
         self.activity("typing", channel, id, "somebody")
     }
 
-    fn new_number(&self) -> u64 {
+    pub(super) fn new_number(&self) -> u64 {
         let mut world = self.shared.world();
         world.next += 1;
         world.next
     }
 
-    fn activity(&self, kind: &str, channel: &str, id: &str, user: &str) -> Value {
+    pub(super) fn activity(&self, kind: &str, channel: &str, id: &str, user: &str) -> Value {
         json!({"type": kind, "id": id, "timestamp": "2026-11-21T00:00:00Z", "channelId": "msteams",
             "serviceUrl": self.service_url(),
             "from": {"id": format!("29:{user}"), "name": user},
@@ -333,7 +334,16 @@ impl People {
     }
 }
 
-fn slack_event(event: &Value) -> Value {
+/// The ids of people where they are numbers.
+pub(super) fn number_of(user: &str) -> i64 {
+    match user {
+        "ada" => 6,
+        super::ADMIN => 7,
+        _somebody => 5,
+    }
+}
+
+pub(super) fn slack_event(event: &Value) -> Value {
     let kind = event["ts"].as_str().or(event["event_ts"].as_str()).unwrap_or_default();
     json!({"type": "event_callback", "team_id": "T", "event_id": format!("Ev{kind}"),
         "event": event})
@@ -347,15 +357,15 @@ fn discord_message(
     reply_to: Option<&str>,
 ) -> Value {
     let mut message = json!({"id": id, "channel_id": channel, "guild_id": "1", "type": 0,
-        "author": {"id": "5", "username": user}, "content": markup});
+        "author": {"id": number_of(user).to_string(), "username": user}, "content": markup});
     if let Some(replied) = reply_to {
         message["message_reference"] = json!({"message_id": replied});
     }
     message
 }
 
-fn telegram_message(channel: &str, id: &str, user: &str, text: &str) -> Value {
+pub(super) fn telegram_message(channel: &str, id: &str, user: &str, text: &str) -> Value {
     json!({"message_id": id.parse::<i64>().unwrap_or_default(), "date": 0,
         "chat": {"id": channel.parse::<i64>().unwrap_or_default(), "type": "supergroup"},
-        "from": {"id": 5, "is_bot": false, "first_name": user}, "text": text})
+        "from": {"id": number_of(user), "is_bot": false, "first_name": user}, "text": text})
 }

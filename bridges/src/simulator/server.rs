@@ -18,7 +18,7 @@ use super::{
     DISCORD_BOT, DISCORD_TOKEN, Faults, SLACK_BOT, SLACK_BOT_USER, SLACK_TOKEN, Shared, TEAMS_APP,
     TEAMS_BEARER, TEAMS_PASSWORD, TELEGRAM_TOKEN, World, demo,
     echo::{self, Act},
-    files, polling, socket_mode,
+    files, happenings, polling, socket_mode,
 };
 
 pub(super) type Data = web::Data<Arc<Shared>>;
@@ -199,8 +199,9 @@ async fn slack_history(
 async fn slack_user(query: web::Query<std::collections::BTreeMap<String, String>>) -> HttpResponse {
     let id = query.get("user").map(String::as_str).unwrap_or_default();
     match id.strip_prefix("U_") {
-        Some(name) => HttpResponse::Ok().json(json!({"ok": true, "user": {"id": id, "name": name,
-            "profile": {"display_name": name}}})),
+        Some(name) => {
+            HttpResponse::Ok().json(json!({"ok": true, "user": happenings::slack_user(id, name)}))
+        }
         None => HttpResponse::Ok().json(json!({"ok": false, "error": "user_not_found"})),
     }
 }
@@ -247,8 +248,8 @@ async fn telegram(
         let number: i64 = id.parse().unwrap_or_default();
         return HttpResponse::Ok().json(json!({"ok": true, "result": {"message_id": number}}));
     }
-    if method == "getMe" {
-        return HttpResponse::Ok().json(json!({"ok": true, "result": {"id": 1, "is_bot": true}}));
+    if let Some(result) = happenings::telegram_says(&method, &body) {
+        return HttpResponse::Ok().json(json!({"ok": true, "result": result}));
     }
     if method == "deleteMessages" {
         for id in body["message_ids"].as_array().into_iter().flatten() {

@@ -10,7 +10,10 @@ use schemas::{
 };
 use serde_json::{Map, Value, json};
 
-use super::json_response;
+use super::{
+    identities::{IdentityJson, NameJson},
+    json_response,
+};
 use crate::problem::Problem;
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
@@ -34,6 +37,10 @@ fn components() -> Map<String, Value> {
     collect::<RoomChange>(Kind::Room, &mut components);
     let problem = schema_of::<Problem>(&mut components);
     components.insert("Problem".into(), problem);
+    let identity = schema_of::<IdentityJson>(&mut components);
+    components.insert("Identity".into(), identity);
+    let name = schema_of::<NameJson>(&mut components);
+    components.insert("IdentityName".into(), name);
     components
 }
 
@@ -174,6 +181,7 @@ pub fn openapi() -> Value {
         "summary": "produce to partner.<name>, in the shape of the Kafka REST proxy v2",
         "parameters": [{"name": "name", "in": "path", "required": true, "schema": {"type": "string"}}],
         "responses": {"200": ok("offsets"), "default": problem}}}));
+    identities(&mut paths, &problem);
     json!({
         "openapi": "3.1.0",
         "info": {"title": "Switchyard", "version": env!("CARGO_PKG_VERSION")},
@@ -184,6 +192,37 @@ pub fn openapi() -> Value {
             "schemas": components(),
         },
     })
+}
+
+/// The paths of the identity table.
+fn identities(paths: &mut Map<String, Value>, problem: &Value) {
+    let json = |schema: &str| {
+        let schema = json!({"$ref": format!("#/components/schemas/{schema}")});
+        json!({"application/json": {"schema": schema}})
+    };
+    let listed = json!({"description": "identities", "content": {"application/json": {"schema": {
+        "type": "object", "properties": {"identities": {"type": "array",
+            "items": {"$ref": "#/components/schemas/Identity"}}}}}}});
+    paths.insert(
+        "/api/v1/bridges/identities".into(),
+        json!({"get": {"summary": "who users of chat platforms are here; for admins",
+            "responses": {"200": listed, "default": problem}}}),
+    );
+    let platform = json!({"name": "platform", "in": "path", "required": true,
+        "schema": {"enum": ["slack", "teams", "discord", "telegram"]}});
+    let user = json!({"name": "user", "in": "path", "required": true,
+        "description": "the platform's id of the user", "schema": {"type": "string"}});
+    paths.insert(
+        "/api/v1/bridges/identities/{platform}/{user}".into(),
+        json!({
+            "put": {"summary": "say who a user is", "parameters": [platform, user],
+                "requestBody": {"required": true, "content": json("IdentityName")},
+                "responses": {"200": {"description": "the identity", "content": json("Identity")},
+                    "default": problem}},
+            "delete": {"summary": "a user is nobody from now on", "parameters": [platform, user],
+                "responses": {"204": {"description": "done"}, "default": problem}},
+        }),
+    );
 }
 
 /// The AsyncAPI 3.0 document of the WebSocket interface.
@@ -261,9 +300,14 @@ mod tests {
     fn every_command_and_change_is_described() {
         let document = openapi();
         let schemas = document["components"]["schemas"].as_object().unwrap();
-        for name in
-            ["board.moveTask", "event.respond", "room.post", "room.messagePosted", "Problem"]
-        {
+        for name in [
+            "board.moveTask",
+            "event.respond",
+            "room.post",
+            "room.messagePosted",
+            "Problem",
+            "Identity",
+        ] {
             assert!(schemas.contains_key(name), "{name}");
         }
         let text = document.to_string() + &asyncapi().to_string();

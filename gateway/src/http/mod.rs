@@ -5,6 +5,7 @@ mod changes;
 pub(crate) mod documents;
 mod entities;
 mod health;
+pub(crate) mod identities;
 mod page;
 pub(crate) mod produce;
 mod resources;
@@ -191,7 +192,10 @@ pub(crate) fn own_routes(config: &mut web::ServiceConfig) {
 pub(crate) fn routes(config: &mut web::ServiceConfig) {
     config
         .service(
-            web::scope("/api/v1").configure(entities::routes).default_service(web::to(no_route)),
+            web::scope("/api/v1")
+                .configure(identities::routes)
+                .configure(entities::routes)
+                .default_service(web::to(no_route)),
         )
         .configure(socket::routes)
         .configure(produce::routes)

@@ -5,11 +5,11 @@ import { session } from "./session.js";
 
 /**
  * @typedef {object} Place
- * @property {"rooms" | "boards" | "events" | "status"} section
+ * @property {"rooms" | "boards" | "events" | "status" | "identities"} section
  * @property {string | null} id
  */
 
-const SECTIONS = ["rooms", "boards", "events", "status"];
+const SECTIONS = ["rooms", "boards", "events", "status", "identities"];
 /** Places that are remembered. */
 const MOST_RECENT = 8;
 

@@ -14,6 +14,7 @@ import { showKeys } from "../parts/keys.js";
 import { BoardView } from "./board.js";
 import { EventList } from "./events.js";
 import { EventView } from "./event.js";
+import { IdentitiesView } from "./identities.js";
 import { ListView } from "./list.js";
 import { RoomView } from "./room.js";
 import { StatusView } from "./status.js";
@@ -25,6 +26,12 @@ const NAVIGATION = [
   { section: "events", label: "Events", icon: "event" },
   { section: "status", label: "Status", icon: "status" },
 ];
+/** What admins of the tenant have beside these. @type {typeof NAVIGATION} */
+const FOR_ADMINS = [{ section: "identities", label: "Identities", icon: "people" }];
+
+function navigation() {
+  return session.isAdmin ? [...NAVIGATION, ...FOR_ADMINS] : NAVIGATION;
+}
 
 export class Shell extends HTMLElement {
   #main = h("main", { id: "main", tabIndex: -1 });
@@ -99,7 +106,7 @@ export class Shell extends HTMLElement {
     this.dataset.inside = id === null ? "no" : "yes";
     fill(
       this.#nav,
-      ...NAVIGATION.map((one) =>
+      ...navigation().map((one) =>
         h(
           "a",
           {
@@ -120,6 +127,7 @@ export class Shell extends HTMLElement {
   /** @param {string} section @param {string | null} id @returns {HTMLElement} */
   #view(section, id) {
     if (section === "status") return new StatusView();
+    if (section === "identities") return new IdentitiesView();
     if (section === "boards") return id === null ? new ListView("board") : new BoardView(`board:${id}`);
     if (section === "events") return id === null ? new EventList() : new EventView(`event:${id}`);
     return id === null ? new ListView("room") : new RoomView(`room:${id}`);

@@ -280,6 +280,7 @@ impl Settings {
             .with_list_parse_key("origins")
             .with_list_parse_key("auth.public_keys")
             .with_list_parse_key("roles")
+            .with_list_parse_key("bridges.admins")
             .with_list_parse_key("bridges.slack.tenants")
             .with_list_parse_key("bridges.teams.tenants")
             .with_list_parse_key("bridges.discord.tenants")
@@ -449,6 +450,7 @@ impl Settings {
         Ok(GatewayConfig {
             webhooks: None,
             files: None,
+            identities: None,
             listen: self.listen,
             tls: tls.map(|(certificate, key)| TlsFiles { certificate, key }),
             node: self.node.clone(),

@@ -43,7 +43,7 @@ pub(crate) async fn linked(ada: &mut Client, room: &str) -> anyhow::Result<()> {
 }
 
 /// What a message says on a platform, whatever its form.
-fn said(platform: Platform, kept: &Kept) -> String {
+pub(crate) fn said(platform: Platform, kept: &Kept) -> String {
     match platform {
         Platform::Slack | Platform::Teams | Platform::Telegram => {
             kept.body["text"].as_str().unwrap_or_default().to_owned()

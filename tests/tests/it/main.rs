@@ -2,6 +2,7 @@
 
 mod bridges;
 mod bridges_pairs;
+mod bridges_people;
 mod bridges_ways;
 mod browser;
 mod cluster;

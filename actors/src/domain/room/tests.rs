@@ -644,3 +644,25 @@ fn only_bridges_say_where_a_message_came_from() {
     assert_eq!(message["origin"], origin);
     assert_eq!((&message["author"], &message["text"]), (&json!("bridge:slack"), &json!("hi")));
 }
+
+#[test]
+fn a_bridge_links_channels_of_its_own_platform_alone() {
+    let mut scene = Scene::staffed();
+    let link = |platform: &str, channel: &str| json!({"type": "link", "platform": platform, "workspace": "T1", "channel": channel});
+    for who in ["bridge:teams", "bridge:erp", "partner:slack", "bob", "mo"] {
+        assert_eq!(scene.code(who, link("slack", "C1")), Code::Forbidden, "{who}");
+    }
+    scene.ok("bridge:slack", link("slack", "C1"));
+    scene.ok("adam", link("discord", "2"));
+    let links = scene.view()["links"].clone();
+    let unlink = |number: usize| json!({"type": "unlink", "link": links[number]["id"]});
+    for (number, who) in [(0, "bridge:discord"), (1, "bridge:slack"), (0, "bob")] {
+        assert_eq!(scene.code(who, unlink(number)), Code::Forbidden, "{who}");
+    }
+    let missing = json!({"type": "unlink", "link": "none"});
+    assert_eq!(scene.code("bob", missing.clone()), Code::Forbidden);
+    assert_eq!(scene.code("adam", missing), Code::NotFound);
+    scene.ok("bridge:slack", unlink(0));
+    scene.ok("bridge:discord", unlink(1));
+    assert_eq!(scene.view()["links"], json!([]));
+}
