@@ -266,7 +266,8 @@ pub fn parse(payload: &[u8], names: &dyn Names) -> Result<Parsed, ParseError> {
     let has = |key: &str| object.contains_key(key);
     let (is_dispatch, is_interaction) = (has("op"), has("application_id") && has("token"));
     let says = ["content", "embeds", "components", "attachments", "poll", "message_snapshots"];
-    let (is_ping, is_message) = (is_interaction && object["type"] == 1, says.into_iter().any(has));
+    let is_ping = is_interaction && object.get("type").is_some_and(|kind| *kind == 1);
+    let is_message = says.into_iter().any(has);
     let value = Value::Object(object);
     let event = |id, inbound| Parsed::Event { id, inbound };
     if is_dispatch {

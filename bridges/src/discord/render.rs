@@ -187,7 +187,7 @@ fn parts(content: &[Node], names: &dyn Names) -> Vec<Part> {
         let part = part_of(nodes, names);
         let letters = part.embeds.iter().map(letters).sum::<usize>();
         let too_much = letters > EMBED_MOST || part.embeds.len() > EMBEDS_MOST;
-        part.text.encode_utf16().count() + if too_much { TEXT_MOST } else { 0 }
+        part.text.encode_utf16().count() + if too_much { TEXT_MOST + 1 } else { 0 }
     };
     let parts = split(content.to_vec(), TEXT_MOST, &size);
     let parts = parts.iter().map(|nodes| part_of(nodes, names));

@@ -144,7 +144,7 @@ impl Happened<'_> {
         if name.is_some_and(|name| settings.admins.contains(&name)) {
             return Right::May;
         }
-        if !settings.channel_admins {
+        if !settings.channel_admins.contains(&self.platform) {
             return Right::MayNot(FOR_NAMED);
         }
         let asked = match self.platform {

@@ -238,7 +238,7 @@ impl Client {
             }
             Platform::Discord => {
                 self.discord(&call("GET", "/users/@me")).await?;
-                return self.discord_gateway().await;
+                self.discord_gateway().await?;
             }
             Platform::Teams => {
                 self.token_of_teams().await?;

@@ -116,14 +116,20 @@ async fn read(bridges: &Arc<Bridges>, partition: i32) -> Result<(), RunError> {
         for record in &records {
             take(bridges, &of, record, &mut appends).await?;
         }
-        for append in appends {
-            append.await?;
-        }
+        settle(&mut appends).await?;
         if let Some(last) = records.last() {
             let next = json(&(last.offset + 1));
             bridges.mappings.write(vec![(name.clone(), Some(next))], None).await?;
         }
     }
+}
+
+/// Waits until commands are durable.
+async fn settle(appends: &mut Vec<Append>) -> Result<(), RunError> {
+    for append in appends.drain(..) {
+        append.await?;
+    }
+    Ok(())
 }
 
 async fn take(
@@ -159,6 +165,11 @@ async fn take(
         if let Inbound::Unreadable(reason) = inbound {
             appends.push(dead(bridges, of, record, reason));
             continue;
+        }
+        if !matches!(inbound, Inbound::Posted(_)) {
+            // What follows a message must not be refused because its post was not taken: that answer
+            // would stand for when it comes again.
+            settle(appends).await?;
         }
         let source = format!("{source}/{number}");
         let service_url = payload.service_url.as_deref();
@@ -298,6 +309,8 @@ impl Happened<'_> {
             let happened = Happened { source: &source, ..*self };
             Box::pin(happened.take(&one, appends)).await?;
         }
+        // What they were is forgotten only when what they are is durable.
+        settle(appends).await?;
         let value = (!now.is_empty()).then(|| json(&now));
         self.bridges.mappings.write(vec![(key, value)], None).await?;
         Ok(())

@@ -55,8 +55,9 @@ const TELLERS: usize = 16;
 pub struct Settings {
     /// Plain names here of those who may link channels of any platform, by their identities.
     pub admins: Vec<UserName>,
-    /// Whether those who administer a channel on its platform may link it, too.
-    pub channel_admins: bool,
+    /// The platforms on which those who administer a channel may link it, too. Only Slack unless said
+    /// otherwise: a bot of the others may be added to anybody's own group.
+    pub channel_admins: Vec<Platform>,
     /// Whether rooms are told who joins and leaves channels.
     pub membership: bool,
     /// Slack.
@@ -78,7 +79,7 @@ impl Default for Settings {
     fn default() -> Self {
         Self {
             admins: Vec::new(),
-            channel_admins: true,
+            channel_admins: vec![Platform::Slack],
             membership: true,
             slack: None,
             teams: None,

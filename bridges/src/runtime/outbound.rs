@@ -239,10 +239,11 @@ impl Link<'_> {
                 let reply_to = answered.ids.into_iter().next();
                 let opened = self.id_there(thread.as_ref()).await?;
                 // Where answers are threads, an answer in one stays in it.
-                let root = match platform {
-                    Platform::Slack => opened.or(answered.root).or_else(|| reply_to.clone()),
-                    Platform::Teams => opened.or(answered.root),
-                    Platform::Discord | Platform::Telegram => None,
+                let (reply_to, root) = if self.answers_in_threads() {
+                    let root = opened.or(answered.root).or_else(|| reply_to.clone());
+                    (reply_to, root)
+                } else {
+                    (reply_to.or(opened), None)
                 };
                 let outgoing = Outgoing {
                     author: Some(shown(author, origin.as_ref())),
@@ -436,6 +437,16 @@ impl Link<'_> {
             Platform::Teams => None,
         };
         Ok(call.map_or(Action::Nothing, |call| Action::Calls(vec![call], None)))
+    }
+
+    /// Whether an answer there is a message in a thread.
+    fn answers_in_threads(&self) -> bool {
+        match self.row.platform {
+            Platform::Slack => true,
+            // Channels of teams have threads, chats of a group have none.
+            Platform::Teams => self.row.channel.ends_with("@thread.tacv2"),
+            Platform::Discord | Platform::Telegram => false,
+        }
     }
 
     fn takes(&self, ability: Ability) -> bool {

@@ -439,7 +439,9 @@ async fn teams_post(
     if let Some(refused) = teams_refusal(&shared, &request) {
         return refused;
     }
-    let id = shared.world().keep(Platform::Teams, channel_of(&conversation), body_of(&body));
+    let mut body = body_of(&body);
+    body["conversation"] = json!({"id": conversation.as_str()});
+    let id = shared.world().keep(Platform::Teams, channel_of(&conversation), body);
     HttpResponse::Created().json(json!({"id": id}))
 }
 

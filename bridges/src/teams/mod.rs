@@ -15,6 +15,6 @@ pub use parse::{ParseError, Parsed, parse};
 pub use render::{Call, Target, delete, edit, post};
 pub use verify::{Key, Refused, Webhook, kid_of, verify, verify_webhook};
 
-/// The longest text of an activity with its mentions, in bytes: 100 KB an activity are taken, 80 are
-/// advised ("Format your bot messages").
-pub const TEXT_MOST: usize = 78_000;
+/// The longest activity, in bytes of UTF-16: 100 KB are taken, 80 are advised ("Format your bot
+/// messages"); what is answered to goes beside it.
+pub const ACTIVITY_MOST: usize = 78_000;

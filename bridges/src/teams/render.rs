@@ -3,7 +3,7 @@
 use schemas::content::{Node, NodeType};
 use serde_json::{Value, json};
 
-use super::{TEXT_MOST, adaptive::to_adaptive, html::escape};
+use super::{ACTIVITY_MOST, adaptive::to_adaptive, html::escape};
 use crate::{Names, card, emoji, message::with_author, split::split};
 
 /// One request to the conversation's own service URL.
@@ -90,11 +90,14 @@ fn activities(author: Option<&str>, content: &[Node], names: &dyn Names) -> Vec<
     let (cards, rest): (Vec<_>, Vec<_>) =
         content.iter().cloned().partition(|node| node.kind == NodeType::Card);
     let named = if rest.is_empty() && cards.is_empty() { rest } else { with_author(author, &rest) };
-    let size = |nodes: &[Node]| part_of(nodes, names).size();
-    let parts = split(named, TEXT_MOST, &size);
+    let size = |nodes: &[Node]| size_of(&part_of(nodes, names).activity());
+    let parts = split(named, ACTIVITY_MOST, &size);
     let texts = parts.iter().map(|nodes| part_of(nodes, names));
     let texts = texts.filter(|part| part.says_something).map(Part::activity);
     // Text and cards go apart: an activity with both is shown differently by each client.
+    let card_size = |cards: &[Node]| cards.iter().map(|card| size_of(&card_activity(card))).sum();
+    let cards = cards.into_iter().flat_map(|card| split(vec![card], ACTIVITY_MOST, &card_size));
+    let cards: Vec<_> = cards.flatten().collect();
     texts.chain(cards.iter().map(card_activity)).collect()
 }
 
@@ -111,11 +114,12 @@ struct Part {
     says_something: bool,
 }
 
-impl Part {
-    fn size(&self) -> usize {
-        self.html.len() + self.entities.iter().map(|entity| entity.to_string().len()).sum::<usize>()
-    }
+/// In bytes, as Teams counts them.
+fn size_of(activity: &Value) -> usize {
+    activity.to_string().encode_utf16().count() * 2
+}
 
+impl Part {
     fn activity(self) -> Value {
         let mut activity = json!({"type": "message", "textFormat": "xml", "text": self.html});
         if !self.entities.is_empty() {

@@ -281,6 +281,7 @@ impl Settings {
             .with_list_parse_key("auth.public_keys")
             .with_list_parse_key("roles")
             .with_list_parse_key("bridges.admins")
+            .with_list_parse_key("bridges.channel_admins")
             .with_list_parse_key("bridges.slack.tenants")
             .with_list_parse_key("bridges.teams.tenants")
             .with_list_parse_key("bridges.discord.tenants")

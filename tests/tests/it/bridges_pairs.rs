@@ -156,7 +156,11 @@ fn found(content: &[Node]) -> BTreeSet<(String, String)> {
 fn answered(to: Platform, kept: &Kept) -> Value {
     match to {
         Platform::Slack => kept.body["thread_ts"].clone(),
-        Platform::Teams => kept.body["replyToId"].clone(),
+        Platform::Teams => {
+            let conversation = kept.body["conversation"]["id"].as_str().unwrap_or_default();
+            let root = conversation.split_once(";messageid=").map(|(_, root)| root);
+            root.map(Value::from).unwrap_or_default()
+        }
         Platform::Discord => kept.body["message_reference"]["message_id"].clone(),
         Platform::Telegram => Value::from(kept.body["reply_parameters"]["message_id"].to_string()),
     }

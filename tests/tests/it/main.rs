@@ -1,6 +1,7 @@
 //! The integration tests: one binary, each test with ports and folders of its own.
 
 mod bridges;
+mod bridges_load;
 mod bridges_pairs;
 mod bridges_people;
 mod bridges_ways;
@@ -9,6 +10,7 @@ mod cluster;
 mod crash;
 mod faults;
 mod folder;
+mod judges;
 mod live;
 mod load;
 mod mappings;

@@ -59,7 +59,7 @@ proptest! {
     fn parts_are_within_the_limit(text in "[ -~ä😀\n]{0,300}", times in 1_usize..400) {
         let content = from_markdown(&text.repeat(times));
         for call in post(CHANNEL, Some("Ada"), &content, None, &NoNames) {
-            prop_assert!(call.body["text"].as_str().is_some_and(|text| text.len() <= TEXT_MOST));
+            prop_assert!(call.body["text"].is_string() && size_of(&call.body) <= ACTIVITY_MOST);
         }
     }
 }
