@@ -1,6 +1,6 @@
 //! What platforms sent, from `bridge.inbound` to the rooms that are linked.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use actors::{
     ports::{Headers, LogError, NewRecord, Record, Topic, TopicPartition},
@@ -27,9 +27,10 @@ use super::{
     slack_socket, telegram_polling,
 };
 use crate::{
-    Author, Inbound, Place,
+    Author, Inbound, Names, Place,
     codec::{Call, parse},
-    message::{Message, paragraph},
+    message::{Known, Message, paragraph},
+    slack,
 };
 
 /// The header that names the platform of a payload.
@@ -150,7 +151,12 @@ async fn take(
     {
         return again(bridges, &unsent, appends).await;
     }
-    let payload = match parse(platform, &record.value, &bridges.names(platform)) {
+    let known = &bridges.names(platform);
+    let shown = match platform {
+        Platform::Slack => shown_on_slack(bridges, &record.value, known).await,
+        Platform::Teams | Platform::Discord | Platform::Telegram => HashMap::new(),
+    };
+    let payload = match parse(platform, &record.value, &Known { names: known, shown }) {
         Ok(payload) => payload,
         Err(error) => {
             appends.push(dead(bridges, of, record, &error.to_string()));
@@ -178,6 +184,23 @@ async fn take(
         happened.take(inbound, appends).await?;
     }
     Ok(())
+}
+
+/// How people see those whom a payload of Slack mentions: it says their ids only.
+async fn shown_on_slack(
+    bridges: &Bridges,
+    payload: &[u8],
+    known: &impl Names,
+) -> HashMap<String, String> {
+    let mut shown = HashMap::new();
+    for id in slack::mentioned(payload) {
+        if known.here(&id).is_none()
+            && let Some(name) = bridges.client.name_on_slack(&id).await
+        {
+            shown.insert(id, name);
+        }
+    }
+    shown
 }
 
 /// A call out of `dlq`, made once more; a message that comes of it is known from now on.
@@ -410,7 +433,6 @@ impl Happened<'_> {
     /// How somebody of the platform is shown in reactions: always as at the first, so that what is
     /// taken back is found, whatever the platform says about them then.
     async fn reactor(&self, author: &Author) -> Result<String, RunError> {
-        use crate::Names as _;
         if let Some(known) = self.bridges.names(self.platform).here(&author.id) {
             return Ok(known);
         }
@@ -527,6 +549,18 @@ fn reactor_of(inbound: &Inbound) -> Option<&Author> {
         | Inbound::Unreacted { author, .. }
         | Inbound::Pinned { author, .. }
         | Inbound::Unpinned { author, .. } => Some(author),
-        _other => None,
+        Inbound::Posted(_)
+        | Inbound::Edited(_)
+        | Inbound::Deleted { .. }
+        | Inbound::Reactions { .. }
+        | Inbound::Joined { .. }
+        | Inbound::Left { .. }
+        | Inbound::Titled { .. }
+        | Inbound::Moved { .. }
+        | Inbound::Gone { .. }
+        | Inbound::Typing { .. }
+        | Inbound::Asked { .. }
+        | Inbound::Unsupported(_)
+        | Inbound::Unreadable(_) => None,
     }
 }

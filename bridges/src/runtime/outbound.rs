@@ -303,7 +303,21 @@ impl Link<'_> {
             }
             RoomChange::MessagePinned { message } => self.pin(message, outcome, true).await?,
             RoomChange::MessageUnpinned { message } => self.pin(message, outcome, false).await?,
-            _nothing_to_see => Action::Nothing,
+            RoomChange::RoomCreated { .. }
+            | RoomChange::RoomUpdated { .. }
+            | RoomChange::ReadMoved { .. }
+            | RoomChange::JoinRequested { .. }
+            | RoomChange::MemberSet { .. }
+            | RoomChange::MemberRemoved { .. }
+            | RoomChange::MemberMuted { .. }
+            | RoomChange::MemberUnmuted { .. }
+            | RoomChange::MemberBanned { .. }
+            | RoomChange::MemberUnbanned { .. }
+            | RoomChange::SlowModeSet { .. }
+            | RoomChange::WordFilterSet { .. }
+            | RoomChange::LinkAdded { .. }
+            | RoomChange::LinkRemoved { .. }
+            | RoomChange::LinkHealthChanged { .. } => Action::Nothing,
         })
     }
 

@@ -104,7 +104,26 @@ impl Watcher<'_> {
                     self.add(row, at).await?;
                 }
                 RoomChange::LinkRemoved { link } => self.remove(room, link.as_str(), at).await?,
-                _other => {}
+                RoomChange::RoomCreated { .. }
+                | RoomChange::RoomUpdated { .. }
+                | RoomChange::ReadMoved { .. }
+                | RoomChange::JoinRequested { .. }
+                | RoomChange::MemberSet { .. }
+                | RoomChange::MemberRemoved { .. }
+                | RoomChange::MemberMuted { .. }
+                | RoomChange::MemberUnmuted { .. }
+                | RoomChange::MemberBanned { .. }
+                | RoomChange::MemberUnbanned { .. }
+                | RoomChange::SlowModeSet { .. }
+                | RoomChange::WordFilterSet { .. }
+                | RoomChange::MessagePosted { .. }
+                | RoomChange::MessageEdited { .. }
+                | RoomChange::MessageDeleted { .. }
+                | RoomChange::ReactionAdded { .. }
+                | RoomChange::ReactionRemoved { .. }
+                | RoomChange::MessagePinned { .. }
+                | RoomChange::MessageUnpinned { .. }
+                | RoomChange::LinkHealthChanged { .. } => {}
             }
         }
         Ok(())

@@ -9,6 +9,7 @@ mod rich_text;
 mod verify;
 
 pub use mrkdwn::{escape, from_mrkdwn};
+pub(crate) use parse::mentioned;
 pub use parse::{ParseError, Parsed, parse};
 pub(crate) use render::marked;
 pub use render::{Call, Target, delete, edit, post, react};

@@ -187,7 +187,10 @@ fn token(text: &str, names: &dyn Names) -> Option<(Node, usize)> {
 fn user(id: &str, label: Option<String>, names: &dyn Names) -> Node {
     match names.here(id) {
         Some(name) => Node::target(NodeType::Mention, name),
-        None => Node::text(format!("@{}", label.as_deref().unwrap_or(id))),
+        None => {
+            let shown = label.or_else(|| names.shown(id));
+            Node::text(format!("@{}", shown.as_deref().unwrap_or(id)))
+        }
     }
 }
 

@@ -1,5 +1,7 @@
 //! An Events API payload as what happened (docs.slack.dev/reference/events).
 
+use std::collections::BTreeSet;
+
 use schemas::content::{Node, NodeType};
 use serde::Deserialize;
 use serde_json::Value;
@@ -220,6 +222,22 @@ pub fn parse(payload: &[u8], names: &dyn Names) -> Result<Parsed, ParseError> {
     Ok(Parsed::Event { id, inbound: vec![asked.unwrap_or_else(|| of_event(&event, team, names))] })
 }
 
+/// The most users of a payload whose names are asked for.
+const MENTIONED_MOST: usize = 20;
+
+/// The ids of users that a payload mentions, in its text (`<@U012>`) or in its blocks.
+pub(crate) fn mentioned(payload: &[u8]) -> BTreeSet<String> {
+    let text = String::from_utf8_lossy(payload);
+    let marks = ["<@", "\"user_id\":\"", "\"user_id\": \""];
+    let behind = marks.iter().flat_map(|mark| text.split(mark).skip(1));
+    let ids = behind.filter_map(|rest| {
+        let end = rest.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'))?;
+        // Users begin with U, those of other workspaces with W.
+        Some(&rest[..end]).filter(|id| id.starts_with(['U', 'W']) && id.len() > 1)
+    });
+    ids.take(MENTIONED_MOST).map(str::to_owned).collect()
+}
+
 fn of_event(event: &Value, team: String, names: &dyn Names) -> Inbound {
     // A message as the Web API gives or takes it has no type.
     let says = ["ts", "blocks", "attachments", "text"];
@@ -435,6 +453,13 @@ mod tests {
 
     use super::*;
     use crate::message::NoNames;
+
+    #[test]
+    fn who_is_mentioned_is_found_in_text_and_blocks() {
+        let payload = br#"{"text":"<@U1> <@W2|w> <@x> <!here>","b":{"user_id":"U_eve"},"t":"<@U"}"#;
+        let found: Vec<_> = mentioned(payload).into_iter().collect();
+        assert_eq!(found, ["U1", "U_eve", "W2"]);
+    }
 
     fn event(event: Value) -> Inbound {
         let payload = json!({"type": "event_callback", "team_id": "T1", "event_id": "Ev1",

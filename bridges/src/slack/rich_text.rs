@@ -367,7 +367,10 @@ fn inline(element: &Inline, names: &dyn Names) -> Node {
         }
         Inline::User { user_id, style } => match names.here(user_id) {
             Some(name) => marked(Node::target(NodeType::Mention, name), *style),
-            None => marked(Node::text(format!("@{user_id}")), *style),
+            None => {
+                let shown = names.shown(user_id).unwrap_or_else(|| user_id.clone());
+                marked(Node::text(format!("@{shown}")), *style)
+            }
         },
         Inline::Usergroup { usergroup_id } => Node::text(format!("@{usergroup_id}")),
         Inline::Channel { channel_id } => Node::target(NodeType::ChannelMention, channel_id),

@@ -115,6 +115,12 @@ async fn an_identity_makes_mentions_real_both_ways() -> anyhow::Result<()> {
         let content = here["content"].to_string();
         ensure!(content.contains(r#""target":"ada""#), "{platform}: {content}");
     }
+    // Somebody of Slack without an identity here is named as people there see them.
+    let id = people.new_id(Platform::Slack);
+    let here = channel(Platform::Slack);
+    let sent = people.posted(Platform::Slack, here, (&id, "eve"), "ask <@U_bob>", None);
+    people.send(Platform::Slack, &sent).await?;
+    message(&http, "1", "a name", |message| message["text"] == "ask \\@bob").await?;
     assert!(server.terminate().await?.success());
     Ok(())
 }
