@@ -35,7 +35,7 @@ pub struct Target<'a> {
 }
 
 /// The calls that post a message: one for each part, under the author's own name. `mark` is unique to
-/// the message; by it a part that may have been posted is found again ([`marked`]).
+/// the message; by it a part that may have been posted is found again.
 pub fn post(
     target: Target<'_>,
     author: Option<&str>,
