@@ -3,32 +3,29 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use actors::{
-    ports::{Headers, LogError, NewRecord, Record, Topic, TopicPartition},
+    ports::{LogError, NewRecord, Record, Topic, TopicPartition},
     runtime::forwarder::RETRY_HEADER,
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use schemas::{
-    CommandId, ItemId, Offset, Timestamp,
+    CommandId, ItemId, Offset,
     board::Attachment,
     content::Node,
     room::{Direction, Origin, Platform, RoomCommand},
 };
-use serde_json::Value;
 use tokio::time::sleep;
 
 use super::{
-    Bridges, RunError, Task, asked,
-    client::SendError,
-    discord_gateway,
+    Bridges, RunError, Task, asked, discord_gateway,
     files::Carried,
     happenings, json,
-    keys::{self, Copy, LinkRow, Sent, Unsent},
-    slack_socket, telegram_polling,
+    keys::{self, LinkRow, Sent},
+    slack_socket, telegram_polling, unsent,
 };
 use crate::{
     Author, Inbound, Names, Place,
-    codec::{Call, parse},
+    codec::parse,
     message::{Known, Message, paragraph},
     slack,
 };
@@ -61,23 +58,6 @@ pub(super) fn record_known_as(
     let mut record = record(platform, place, payload);
     record.headers.push((ID.to_owned(), Bytes::from(id.to_owned())));
     record
-}
-
-/// The dead letter of a call that cannot be made: retried, it comes here.
-pub(super) fn letter(unsent: &Unsent, reason: &str, now: Timestamp) -> NewRecord {
-    let LinkRow { platform, workspace, channel, link, .. } = &unsent.row;
-    tracing::warn!(%platform, %link, reason, "a call goes to dlq");
-    let headers: Headers = [
-        ("topic", Topic::Inbound.to_string()),
-        ("partition", "0".to_owned()),
-        ("offset", "-1".to_owned()),
-        ("reason", format!("link {link}: {reason}")),
-        ("time", now.to_string()),
-    ]
-    .map(|(name, text)| (name.to_owned(), Bytes::from(text)))
-    .into();
-    let key = format!("{platform}:{workspace}:{channel}");
-    NewRecord { key: key.into(), value: json(unsent), headers, ..NewRecord::default() }
 }
 
 fn header<'a>(record: &'a Record, name: &str) -> Option<&'a str> {
@@ -147,9 +127,9 @@ async fn take(
     };
     // Nobody but `dlq retry` puts this into the log: what platforms send is appended without.
     if header(record, RETRY_HEADER).is_some()
-        && let Ok(unsent) = serde_json::from_slice(&record.value)
+        && let Ok(given_up) = serde_json::from_slice(&record.value)
     {
-        return again(bridges, &unsent, appends).await;
+        return unsent::again(bridges, &given_up, appends).await;
     }
     let known = &bridges.names(platform);
     let shown = match platform {
@@ -201,53 +181,6 @@ async fn shown_on_slack(
         }
     }
     shown
-}
-
-/// A call out of `dlq`, made once more; a message that comes of it is known from now on.
-async fn again(
-    bridges: &Bridges,
-    unsent: &Unsent,
-    appends: &mut Vec<Append>,
-) -> Result<(), RunError> {
-    let LinkRow { room, platform, workspace, channel, .. } = &unsent.row;
-    let service_url = bridges.mappings.get(&keys::service_url(channel)).await?;
-    let service_url = service_url.and_then(|url| String::from_utf8(url.to_vec()).ok());
-    let made = match call_of(&unsent.call) {
-        Some(call) => bridges.make(*platform, &call, service_url.as_deref()).await,
-        None => Err(SendError::Refused("this is no call".to_owned())),
-    };
-    let id = match made {
-        Ok(id) => id,
-        Err(SendError::Moot(_)) => None,
-        Err(error) => {
-            let letter = letter(unsent, &error.to_string(), bridges.ports.clock.now());
-            appends.push(bridges.ports.log.append(&TopicPartition::new(Topic::Dlq, 0), letter));
-            return Ok(());
-        }
-    };
-    let (Some(id), Some(message)) = (id, &unsent.message) else { return Ok(()) };
-    let key = keys::copy(&unsent.row, message);
-    let mut copy: Copy = match bridges.mappings.get(&key).await? {
-        Some(value) => serde_json::from_slice(&value)?,
-        None => Copy::default(),
-    };
-    let sent = Sent { room: room.clone(), message: message.clone() };
-    let sent = (keys::sent(*platform, workspace, channel, &id), Some(json(&sent)));
-    match unsent.call["file"].is_null() {
-        true => copy.ids.push(id),
-        false => copy.file_ids.push(id),
-    }
-    bridges.mappings.write(vec![(key, Some(json(&copy))), sent], None).await?;
-    Ok(())
-}
-
-fn call_of(value: &Value) -> Option<Call> {
-    let method = ["POST", "PUT", "PATCH", "DELETE"]
-        .into_iter()
-        .find(|method| value["method"] == **method)?;
-    let path = value["path"].as_str()?.to_owned();
-    let file = serde_json::from_value(value["file"].clone()).ok()?;
-    Some(Call { method, path, body: value["body"].clone(), file })
 }
 
 fn dead(bridges: &Bridges, of: &TopicPartition, record: &Record, reason: &str) -> Append {

@@ -21,6 +21,7 @@ mod slack_socket;
 mod telegram_polling;
 mod teller;
 mod transfer;
+mod unsent;
 mod watcher;
 mod webhooks;
 
