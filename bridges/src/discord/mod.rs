@@ -2,6 +2,7 @@
 //! whom it may mention, so that no text can mention anybody.
 
 mod markdown;
+mod objects;
 mod parse;
 mod render;
 mod verify;
