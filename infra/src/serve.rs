@@ -196,10 +196,12 @@ impl Server {
         let mut config = settings.gateway()?;
         let Opened { ports, mappings, kept } = open(settings, &guards).await?;
         config.guards = guards.clone();
+        let (signals, probe) = signals(settings).await?;
         let mut workers = Vec::new();
         if !settings.bridges.platforms().is_empty() {
             let platforms = settings.bridges.clone();
-            let bridges = Bridges::new(ports.clone(), mappings, platforms, guards.clone());
+            let bridges =
+                Bridges::new(ports.clone(), mappings, platforms, guards.clone(), signals.clone());
             if settings.roles.contains(&NodeRole::Bridges) {
                 workers.push(bridges.worker());
             }
@@ -208,7 +210,6 @@ impl Server {
             config.identities = Some(Arc::new(Served(bridges.identities().clone())));
             config.webhooks = Some(webhooks(bridges));
         }
-        let (signals, probe) = signals(settings).await?;
         let partners = config.partners.iter().map(|partner| partner.partner.clone()).collect();
         let owners = OwnerSettings {
             node: settings.node.clone(),

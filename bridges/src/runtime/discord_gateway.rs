@@ -238,6 +238,10 @@ async fn dispatch(
     let nowhere = Place::default();
     let place = inbound.clone().find_map(inbound::place_of);
     known.seq = seq;
+    if let Some(Inbound::Typing { place, author }) = inbound.clone().next() {
+        bridges.typing_there(Platform::Discord, place, author).await?;
+        return Ok(());
+    }
     let Some(place) = place.or(is_unreadable.then_some(&nowhere)) else { return Ok(()) };
     let id = format!("{} {seq}", known.id);
     let record = inbound::record_known_as(Platform::Discord, place, bytes, &id);

@@ -210,7 +210,7 @@ impl Happened<'_> {
     async fn take(&self, inbound: &Inbound, appends: &mut Vec<Append>) -> Result<(), RunError> {
         let Some(place) = place_of(inbound) else { return Ok(()) };
         if let Some(url) = self.service_url {
-            self.remember_service_url(place, url).await?;
+            self.bridges.remember_service_url(place, url).await?;
         }
         if let Some(asked) = asked::asked(self.platform, inbound) {
             return self.do_asked(asked, appends).await;
@@ -269,15 +269,6 @@ impl Happened<'_> {
         settle(appends).await?;
         let value = (!now.is_empty()).then(|| json(&now));
         self.bridges.mappings.write(vec![(key, value)], None).await?;
-        Ok(())
-    }
-
-    async fn remember_service_url(&self, place: &Place, url: &str) -> Result<(), RunError> {
-        let key = keys::service_url(&place.channel);
-        if self.bridges.mappings.get(&key).await?.as_deref() != Some(url.as_bytes()) {
-            let value = Bytes::from(url.to_owned());
-            self.bridges.mappings.write(vec![(key, Some(value))], None).await?;
-        }
         Ok(())
     }
 

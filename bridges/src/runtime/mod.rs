@@ -21,6 +21,7 @@ mod slack_socket;
 mod telegram_polling;
 mod teller;
 mod transfer;
+mod typing;
 mod unsent;
 mod watcher;
 mod webhooks;
@@ -28,7 +29,7 @@ mod webhooks;
 use std::{collections::BTreeMap, sync::Arc};
 
 use actors::{
-    ports::{Group, LogError, Mappings, NewRecord, StoreError, Topic, TopicPartition},
+    ports::{Group, LogError, Mappings, NewRecord, Signals, StoreError, Topic, TopicPartition},
     runtime::{guards::Guards, node::Worker, partition::Ports, partitioner::partition_of},
 };
 use bytes::Bytes;
@@ -325,6 +326,7 @@ pub struct Bridges {
     /// Who may tell channels something at a time, beside the links.
     tellers: Arc<Semaphore>,
     guards: Arc<Guards>,
+    signals: Arc<dyn Signals>,
     teams_keys: TeamsKeys,
 }
 
@@ -335,6 +337,7 @@ impl Bridges {
         mappings: Arc<dyn Mappings>,
         settings: Settings,
         guards: Arc<Guards>,
+        signals: Arc<dyn Signals>,
     ) -> Arc<Self> {
         let client = Client::new(settings.clone());
         let identities = Arc::new(Identities::new(mappings.clone(), settings.clone()));
@@ -348,6 +351,7 @@ impl Bridges {
             identities,
             tellers,
             guards,
+            signals,
             teams_keys,
         })
     }

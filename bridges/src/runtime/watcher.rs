@@ -15,7 +15,7 @@ use tokio::time::{Instant, sleep};
 use super::{
     Bridges, RunError, Task, json,
     keys::{self, At, LinkRow},
-    outbound,
+    outbound, typing,
 };
 
 /// The pause after a failure.
@@ -25,6 +25,7 @@ const SAVE_AFTER: Duration = Duration::from_secs(1);
 
 /// Watches a partition until the task is dropped.
 pub(super) async fn run(bridges: Arc<Bridges>, partition: i32) {
+    let _typing = Task(tokio::spawn(typing::run(bridges.clone(), partition)));
     loop {
         if let Err(error) = watch(&bridges, partition).await {
             tracing::warn!(partition, %error, "watching links starts anew");

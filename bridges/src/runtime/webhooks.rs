@@ -16,9 +16,9 @@ use schemas::room::Platform;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq as _;
 
-use super::{Bridges, inbound};
+use super::{Bridges, RunError, inbound, keys};
 use crate::{
-    Inbound, Place,
+    Author, Inbound, Place,
     codec::{self, Payload},
     discord, slack, teams,
 };
@@ -84,12 +84,17 @@ impl Bridges {
             Err(reason) => return Answer::Malformed(reason),
         };
         let payload = codec::parse(request.platform, &body, &self.names(request.platform));
-        let Payload { answer, inbound, .. } = match payload {
+        let Payload { answer, inbound, service_url, .. } = match payload {
             Ok(payload) => payload,
             Err(error) => return Answer::Malformed(error.to_string()),
         };
         if let Some(answer) = answer {
             return Answer::Taken(answer);
+        }
+        if let [Inbound::Typing { place, author }] = &inbound[..] {
+            return self
+                .typing_answered(request.platform, (place, author), sender, service_url)
+                .await;
         }
         let is_unreadable = inbound.iter().any(|one| matches!(one, Inbound::Unreadable(_)));
         let nowhere = Place::default();
@@ -106,6 +111,40 @@ impl Bridges {
         let to = TopicPartition::new(Topic::Inbound, partition_of(&record.key, count));
         match self.ports.log.append(&to, record).await {
             Ok(_) => Answer::Taken(accepted(request.platform, &inbound)),
+            Err(error) => Answer::Unavailable(error.to_string()),
+        }
+    }
+
+    /// Keeps where answers to a conversation of Teams go.
+    pub(super) async fn remember_service_url(
+        &self,
+        place: &Place,
+        url: &str,
+    ) -> Result<(), RunError> {
+        let key = keys::service_url(&place.channel);
+        if self.mappings.get(&key).await?.as_deref() != Some(url.as_bytes()) {
+            let value = Bytes::from(url.to_owned());
+            self.mappings.write(vec![(key, Some(value))], None).await?;
+        }
+        Ok(())
+    }
+
+    /// What is live is not kept, but where answers go is.
+    async fn typing_answered(
+        &self,
+        platform: Platform,
+        (place, author): (&Place, &Author),
+        sender: Sender,
+        service_url: Option<String>,
+    ) -> Answer {
+        let done = async {
+            if let Some(url) = service_url.filter(|_| sender == Sender::Platform) {
+                self.remember_service_url(place, &url).await?;
+            }
+            self.typing_there(platform, place, author).await
+        };
+        match done.await {
+            Ok(()) => Answer::Taken(json!({})),
             Err(error) => Answer::Unavailable(error.to_string()),
         }
     }

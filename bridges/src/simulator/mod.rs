@@ -128,6 +128,8 @@ pub(crate) struct World {
     pub(crate) calls: BTreeMap<Platform, u64>,
     /// Messages by the nonce they were sent with, at Discord.
     pub(crate) nonces: BTreeMap<String, String>,
+    /// How often the bot said that somebody types in a channel.
+    pub(crate) typing: BTreeMap<(Platform, String), u32>,
     /// Files that people or the bot have brought.
     pub(crate) files: BTreeMap<(Platform, String), KeptFile>,
 }
@@ -335,6 +337,12 @@ impl Simulators {
     pub fn kept(&self, platform: Platform, channel: &str) -> Vec<Kept> {
         let world = self.shared.world();
         world.channels.get(&(platform, channel.to_owned())).cloned().unwrap_or_default()
+    }
+
+    /// How often the bot said that somebody types in a channel.
+    pub fn typing(&self, platform: Platform, channel: &str) -> u32 {
+        let world = self.shared.world();
+        world.typing.get(&(platform, channel.to_owned())).copied().unwrap_or(0)
     }
 
     /// How many calls a platform was asked, those that failed included.

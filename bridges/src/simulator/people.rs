@@ -318,6 +318,17 @@ impl People {
         self.activity("typing", channel, id, "somebody")
     }
 
+    /// Somebody is typing; Slack and Telegram do not say so.
+    pub fn typing(&self, platform: Platform, channel: &str, user: &str) -> Option<Value> {
+        match platform {
+            Platform::Slack | Platform::Telegram => None,
+            Platform::Teams => Some(self.activity("typing", channel, &self.new_id(platform), user)),
+            Platform::Discord => Some(json!({"op": 0, "t": "TYPING_START", "s": 1, "d": {
+                "channel_id": channel, "guild_id": "1", "user_id": "5", "timestamp": 1,
+                "member": {"user": {"id": "5", "username": user}}}})),
+        }
+    }
+
     pub(super) fn new_number(&self) -> u64 {
         let mut world = self.shared.world();
         world.next += 1;

@@ -44,6 +44,7 @@ pub(super) fn run(
             .route("/telegram/bot{token}/{method}", web::post().to(telegram))
             .route("/discord/users/@me", web::get().to(discord_me))
             .route("/discord/gateway/bot", web::get().to(discord_gateway))
+            .route("/discord/channels/{channel}/typing", web::post().to(discord_typing))
             .route("/discord/channels/{channel}/messages", web::post().to(discord_post))
             .route("/discord/channels/{channel}/messages/{id}", web::patch().to(discord_edit))
             .route("/discord/channels/{channel}/messages/{id}", web::delete().to(discord_delete))
@@ -234,6 +235,10 @@ async fn telegram(
         other => other.to_string(),
     };
     let mut world = shared.world();
+    if method == "sendChatAction" {
+        *world.typing.entry((Platform::Telegram, chat)).or_default() += 1;
+        return HttpResponse::Ok().json(json!({"ok": true, "result": true}));
+    }
     if method == "getFile" {
         let id = text(&body, "file_id");
         return match world.files.contains_key(&(Platform::Telegram, id.to_owned())) {
@@ -297,6 +302,18 @@ async fn discord_gateway(shared: Data, request: HttpRequest) -> HttpResponse {
     let body = json!({"url": format!("ws://{}", address.unwrap_or_default()), "shards": 1});
     let answer = HttpResponse::Ok().json(body);
     discord_refusal(&shared, &request).unwrap_or(answer)
+}
+
+async fn discord_typing(
+    shared: Data,
+    channel: web::Path<String>,
+    request: HttpRequest,
+) -> HttpResponse {
+    if let Some(refused) = discord_refusal(&shared, &request) {
+        return refused;
+    }
+    *shared.world().typing.entry((Platform::Discord, channel.into_inner())).or_default() += 1;
+    HttpResponse::NoContent().finish()
 }
 
 async fn discord_post(
@@ -440,6 +457,11 @@ async fn teams_post(
         return refused;
     }
     let mut body = body_of(&body);
+    if body["type"] == "typing" {
+        let channel = channel_of(&conversation).to_owned();
+        *shared.world().typing.entry((Platform::Teams, channel)).or_default() += 1;
+        return HttpResponse::Created().json(json!({"id": ""}));
+    }
     body["conversation"] = json!({"id": conversation.as_str()});
     let id = shared.world().keep(Platform::Teams, channel_of(&conversation), body);
     HttpResponse::Created().json(json!({"id": id}))

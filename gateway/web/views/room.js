@@ -116,8 +116,9 @@ export class RoomView extends EntityView {
   }
 
   /** @param {{signal: string, by: string, data: any}} signal */
-  signalled({ signal, by }) {
-    const name = plainName(by);
+  signalled({ signal, by, data }) {
+    // A bridge says who of its platform it is.
+    const name = by.startsWith("bridge:") && data?.user ? String(data.user) : plainName(by);
     if (signal !== "typing" || name === session.name) return;
     clearTimeout(this.#typists.get(name));
     this.#typists.set(

@@ -330,3 +330,42 @@ async fn a_group_that_becomes_a_supergroup_stays_linked() -> anyhow::Result<()> 
     assert!(server.terminate().await?.success());
     Ok(())
 }
+
+#[tokio::test]
+async fn who_types_is_told_live_and_kept_nowhere() -> anyhow::Result<()> {
+    let simulators = Simulators::start()?;
+    let mut server = TestServer::start_with(setup(&simulators)).await?;
+    let people = simulators.people(&server.address);
+    let mut ada = Client::connect(&server, "ada").await?;
+    linked(&mut ada, "room:1").await?;
+    ada.call("join", json!({"entity": "room:1"})).await?;
+    let takers = [Platform::Teams, Platform::Discord, Platform::Telegram];
+    let told = |platform| simulators.typing(platform, channel(platform));
+    for from in [Platform::Teams, Platform::Discord] {
+        let before = takers.map(told);
+        let started = Instant::now();
+        let typing = people.typing(from, channel(from), "eve").context("it says so")?;
+        // A room is told on at most every four seconds, so the second may have to be repeated.
+        loop {
+            people.send(from, &typing).await?;
+            let signal = ada.pushed_where(|object| object.get("signal").is_some()).await?;
+            assert_eq!(
+                (&signal["signal"], &signal["data"]["user"]),
+                (&json!("typing"), &json!("eve"))
+            );
+            assert_eq!(signal["by"], format!("bridge:{from}"));
+            sleep(Duration::from_millis(300)).await;
+            let mut others = takers.into_iter().zip(before).filter(|(to, _)| *to != from);
+            if others.all(|(to, before)| told(to) > before) {
+                break;
+            }
+            ensure!(started.elapsed() < PATIENCE, "{from}: {:?}", takers.map(told));
+        }
+        let own = takers.iter().position(|taker| *taker == from).context("a taker")?;
+        assert_eq!(told(from), before[own], "{from} is not told of its own");
+    }
+    let state = Http::new(&server, "ada").await?.get("/api/v1/rooms/1").await?.1;
+    assert_eq!(state["state"]["messages"], json!([]), "nothing is said");
+    assert!(server.terminate().await?.success());
+    verify(&server).await
+}
