@@ -12,7 +12,10 @@ use tests::{
 };
 use tokio::time::{Duration, sleep};
 
-use crate::bridges::{linked, message, said, seen, setup};
+use crate::{
+    bridges::{linked, message, said, seen, setup},
+    crash::verify,
+};
 
 /// Asks as somebody with the tenant's role `admin`; gives status and body.
 async fn as_admin(
