@@ -121,7 +121,7 @@ pub fn support(platform: Platform, ability: Ability) -> Support {
             Support::As("answers; a thread or topic is a channel of its own")
         }
         (A::Reactions, P::Slack | P::Discord) => Support::Both,
-        (A::Reactions, P::Telegram) => Support::As("one of the bot's a message, the newest"),
+        (A::Reactions, P::Telegram) => Support::As("one of the bot's a message"),
         (A::Reactions, P::Teams) => Support::In("bots cannot react"),
         (A::Pins, P::Slack | P::Discord | P::Telegram) => Support::Both,
         (A::Pins, P::Teams) => Support::None("bots neither pin nor see pins"),

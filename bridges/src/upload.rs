@@ -14,8 +14,8 @@ pub fn most_bytes(platform: Platform) -> u64 {
     match platform {
         // docs.slack.dev/messaging/working-with-files
         Platform::Slack => 1_024 * MEBIBYTE,
-        // Teams fetches pictures itself; clients show none that are larger.
-        Platform::Teams => 25 * MEBIBYTE,
+        // "Inline images … up to 1 MB" ("Send and receive files through a bot").
+        Platform::Teams => MEBIBYTE,
         // docs.discord.com/developers/reference#uploading-files
         Platform::Discord => 10 * MEBIBYTE,
         // core.telegram.org/bots/api#sending-files
@@ -23,17 +23,17 @@ pub fn most_bytes(platform: Platform) -> u64 {
     }
 }
 
-/// The Bot API's method for a media type, and the parameter that holds the file.
-pub(crate) fn telegram_method(media_type: &str, size: Option<i64>) -> (&'static str, &'static str) {
+/// The Bot API's method for a media type.
+fn telegram_method(media_type: &str, size: Option<i64>) -> &'static str {
     // "The photo must be at most 10 MB in size."
     let is_small = size.is_none_or(|size| size <= 10_000_000);
     match media_type {
-        "image/jpeg" | "image/png" | "image/webp" if is_small => ("sendPhoto", "photo"),
-        "image/gif" => ("sendAnimation", "animation"),
-        "video/mp4" => ("sendVideo", "video"),
-        "audio/mpeg" | "audio/mp4" => ("sendAudio", "audio"),
-        "audio/ogg" => ("sendVoice", "voice"),
-        _other => ("sendDocument", "document"),
+        "image/jpeg" | "image/png" | "image/webp" if is_small => "sendPhoto",
+        "image/gif" => "sendAnimation",
+        "video/mp4" => "sendVideo",
+        "audio/mpeg" | "audio/mp4" => "sendAudio",
+        "audio/ogg" => "sendVoice",
+        _other => "sendDocument",
     }
 }
 
@@ -79,7 +79,7 @@ pub fn upload(
             if let Some(topic) = target.topic {
                 body["message_thread_id"] = topic.into();
             }
-            (telegram_method(media_type, file.size).0.to_owned(), body)
+            (telegram_method(media_type, file.size).to_owned(), body)
         }
     };
     Ok(Call { method: "POST", path, body, file: Some(file.clone()) })
@@ -130,7 +130,7 @@ mod tests {
             ("video/mp4", 1, "sendVideo"),
             ("audio/ogg", 1, "sendVoice"),
         ] {
-            assert_eq!(telegram_method(media_type, Some(size)).0, method, "{media_type}");
+            assert_eq!(telegram_method(media_type, Some(size)), method, "{media_type}");
         }
     }
 }

@@ -46,16 +46,17 @@ fn problem_of(error: IdentityError) -> Problem {
 }
 
 impl Served {
-    /// The users of a platform are the affair of the tenants whose rooms may be linked to it.
+    /// Who users of a platform are may be said by the tenant that `/link` acts in there; by another
+    /// that may link rooms too, somebody could be made an admin of the first.
     fn for_tenant(
         &self,
         platform: Platform,
         tenant: &TenantId,
     ) -> Result<Arc<Identities>, Rejection> {
-        if self.0.concern(platform, tenant) {
+        if self.0.is_affair_of(platform, tenant) {
             return Ok(self.0.clone());
         }
-        let reason = format!("bridges.{platform}.tenants does not name this tenant");
+        let reason = format!("bridges.{platform}.tenants does not name this tenant first");
         Err(Rejection::new(Code::Forbidden, reason))
     }
 }

@@ -19,13 +19,15 @@ use crate::{codec::Call, slack};
 /// An API must answer within this.
 const ANSWER_WITHIN: Duration = Duration::from_secs(20);
 /// Where a platform asks to wait and does not say how long.
-const WAIT: Duration = Duration::from_secs(1);
+pub(super) const WAIT: Duration = Duration::from_secs(1);
 /// No platform is obeyed beyond this; it is asked again then.
 const WAIT_MOST: Duration = Duration::from_secs(300);
 /// A name is asked for again after this.
 const NAME_HOLDS: Duration = Duration::from_secs(3_600);
 /// A name must be answered within this; without one, it is not asked for again for as long.
 const NAME_WITHIN: Duration = Duration::from_secs(3);
+/// Pages of a thread that are looked through for a message.
+const THREAD_PAGES: usize = 10;
 /// Names that are remembered.
 const NAMES_MOST: usize = 10_000;
 /// A token is had anew so long before it ends.
@@ -74,7 +76,12 @@ pub(super) struct Client {
 
 impl Client {
     pub(super) fn new(settings: Settings) -> Self {
-        let http = reqwest::Client::builder().timeout(ANSWER_WITHIN).build().unwrap_or_default();
+        let http = reqwest::Client::builder()
+            .timeout(ANSWER_WITHIN)
+            // No call needs one, and what they lead to was looked at by nobody.
+            .redirect(reqwest::redirect::Policy::none())
+            .build()
+            .unwrap_or_default();
         Self {
             http,
             settings,
@@ -100,36 +107,59 @@ impl Client {
     }
 
     /// The message that a call made, where it may have been made before and the platform can say so.
-    pub(super) async fn find(&self, platform: Platform, call: &Call) -> Option<String> {
+    ///
+    /// # Errors
+    /// If the platform cannot be asked now.
+    pub(super) async fn find(
+        &self,
+        platform: Platform,
+        call: &Call,
+    ) -> Result<Option<String>, SendError> {
         match platform {
-            Platform::Slack => self.find_on_slack(call).await,
+            Platform::Slack => match self.find_on_slack(call).await {
+                Err(error @ (SendError::Wait(_) | SendError::Passing(_))) => Err(error),
+                // Without the right to look there is nothing to find.
+                Err(_) => Ok(None),
+                Ok(found) => Ok(found),
+            },
             // Discord knows the nonce of a call that is repeated; the others have nothing.
-            Platform::Teams | Platform::Discord | Platform::Telegram => None,
+            Platform::Teams | Platform::Discord | Platform::Telegram => Ok(None),
         }
     }
 
-    async fn find_on_slack(&self, call: &Call) -> Option<String> {
-        let mark = slack::marked(&call.body).filter(|_| call.path == "chat.postMessage")?;
-        let settings = self.settings.slack.as_ref()?;
-        let channel = call.body["channel"].as_str()?;
-        let mut query =
-            vec![("channel", channel), ("limit", "15"), ("include_all_metadata", "true")];
-        let method = match call.body["thread_ts"].as_str() {
-            Some(thread) => {
-                query.push(("ts", thread));
-                "conversations.replies"
+    async fn find_on_slack(&self, call: &Call) -> Result<Option<String>, SendError> {
+        let mark = slack::marked(&call.body).filter(|_| call.path == "chat.postMessage");
+        let Some(mark) = mark else { return Ok(None) };
+        let settings = self.settings.slack.as_ref().ok_or_else(not_configured)?;
+        let channel = call.body["channel"].as_str().unwrap_or_default();
+        let thread = call.body["thread_ts"].as_str();
+        let method =
+            if thread.is_some() { "conversations.replies" } else { "conversations.history" };
+        let api = settings.api.trim_end_matches('/');
+        let mut cursor = String::new();
+        // A channel is listed from its newest message on, a thread from its first.
+        for _ in 0..if thread.is_some() { THREAD_PAGES } else { 1 } {
+            let mut query = vec![("channel", channel), ("limit", "100")];
+            query.push(("include_all_metadata", "true"));
+            query.extend(thread.map(|thread| ("ts", thread)));
+            query
+                .extend(Some(("cursor", cursor.as_str())).filter(|(_, cursor)| !cursor.is_empty()));
+            let query: String =
+                form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
+            let request = self.http.get(format!("{api}/{method}?{query}"));
+            let request = request.bearer_auth(&settings.bot_token);
+            let body = Self::of_slack(self.answer_of(request).await?)?;
+            let mut messages = body["messages"].as_array().into_iter().flatten();
+            let found = messages.find(|message| slack::marked(message) == Some(mark));
+            if let Some(ts) = found.and_then(|found| found["ts"].as_str()) {
+                return Ok(Some(ts.to_owned()));
             }
-            None => "conversations.history",
-        };
-        let query: String =
-            form_urlencoded::Serializer::new(String::new()).extend_pairs(query).finish();
-        let asking = Call::new("GET", String::new(), Value::Null);
-        let url = format!("{}/{method}?{query}", settings.api.trim_end_matches('/'));
-        let bearer = format!("Bearer {}", settings.bot_token);
-        let (_, _, body) = self.send(&asking, url, Some(bearer)).await.ok()?;
-        let mut messages = body["messages"].as_array()?.iter();
-        let found = messages.find(|message| slack::marked(message) == Some(mark))?;
-        found["ts"].as_str().map(str::to_owned)
+            match body["response_metadata"]["next_cursor"].as_str() {
+                Some(next) if !next.is_empty() => cursor = next.to_owned(),
+                Some(_) | None => break,
+            }
+        }
+        Ok(None)
     }
 
     /// Whether a bot of the platform is ours; `None` while that cannot be asked.
@@ -163,6 +193,8 @@ impl Client {
         };
         match cell.get_or_try_init(ask).await {
             Ok(own) => Some(own.iter().any(|own| own == id)),
+            // A bot whose credentials are refused says nothing that could come back.
+            Err(SendError::Credentials(_)) => Some(false),
             Err(error) => {
                 tracing::warn!(%platform, %error, "who the bot is cannot be asked");
                 None
@@ -444,7 +476,7 @@ pub(super) fn not_configured() -> SendError {
     SendError::Credentials("the platform is not configured".to_owned())
 }
 
-fn retry_after(response: &Response) -> Option<Duration> {
+pub(super) fn retry_after(response: &Response) -> Option<Duration> {
     let seconds: f64 = response.headers().get(RETRY_AFTER)?.to_str().ok()?.parse().ok()?;
     Duration::try_from_secs_f64(seconds).ok().map(|wait| wait.min(WAIT_MOST))
 }

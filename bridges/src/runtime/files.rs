@@ -4,7 +4,7 @@
 use bytes::Bytes;
 use futures_util::{Stream, StreamExt as _, stream::BoxStream};
 use hmac::{Hmac, Mac as _};
-use reqwest::Response;
+use reqwest::{Response, Url};
 use schemas::{board::Attachment, room::Platform};
 use serde::{Deserialize, Serialize};
 use sha2::Sha256;
@@ -115,18 +115,33 @@ fn media_type_of(name: &str) -> &'static str {
     }
 }
 
-fn host_of(url: &str) -> Option<&str> {
-    let (scheme, rest) = url.split_once("://")?;
-    let authority = rest.split(['/', '?', '#']).next()?;
-    // Names and passwords in an address are a trick.
-    let is_plain = !authority.contains('@') && ["http", "https"].contains(&scheme);
-    is_plain.then_some(authority)
+/// An address as it would be fetched; none with a name and password in it, which are a trick.
+fn address(url: &str) -> Option<Url> {
+    let url = Url::parse(url).ok()?;
+    let is_plain = url.username().is_empty() && url.password().is_none();
+    (is_plain && ["http", "https"].contains(&url.scheme())).then_some(url)
 }
 
 fn is_same_origin(url: &str, other: &str) -> bool {
-    host_of(url).is_some_and(|host| Some(host) == host_of(other))
-        && url.split_once(':').map(|(scheme, _)| scheme)
-            == other.split_once(':').map(|(scheme, _)| scheme)
+    address(url).zip(address(other)).is_some_and(|(url, other)| url.origin() == other.origin())
+}
+
+/// Whether an address is at one of these domains or below it, over HTTPS.
+fn is_within(url: &str, domains: &[&str]) -> bool {
+    let Some(url) = address(url) else { return false };
+    let is_below = |host: &str| {
+        domains.iter().any(|domain| {
+            host.strip_suffix(domain).is_some_and(|left| left.is_empty() || left.ends_with('.'))
+        })
+    };
+    url.scheme() == "https" && url.port().is_none() && url.host_str().is_some_and(is_below)
+}
+
+/// Whether a file of Teams is handed out to the bot only, rather than to whoever has its address.
+pub(super) fn is_for_the_bot(url: &str, service_url: Option<&str>) -> bool {
+    let path = address(url).is_some_and(|url| url.path().contains("/v3/attachments/"));
+    path && !is_within(url, &["sharepoint.com"])
+        || service_url.is_some_and(|service_url| is_same_origin(url, service_url))
 }
 
 /// Whether an address is the platform's own, so that the bot's credentials may go there and what is
@@ -137,15 +152,7 @@ pub(super) fn is_of_platform(
     url: &str,
     service_url: Option<&str>,
 ) -> bool {
-    let within = |domains: &[&str]| {
-        url.starts_with("https://")
-            && host_of(url).is_some_and(|host| {
-                domains.iter().any(|domain| {
-                    host.strip_suffix(domain)
-                        .is_some_and(|left| left.is_empty() || left.ends_with('.'))
-                })
-            })
-    };
+    let within = |domains: &[&str]| is_within(url, domains);
     match platform {
         Platform::Slack => {
             let api = settings.slack.as_ref().map(|settings| settings.api.as_str());
@@ -195,7 +202,7 @@ impl Bridges {
             size: file.size.and_then(|size| i64::try_from(size).ok()),
         };
         if !is_known {
-            return match url.filter(|url| host_of(url).is_some()) {
+            return match url.filter(|url| address(url).is_some()) {
                 Some(url) => Carried::Linked(attachment(url.to_owned())),
                 None => Carried::Named(format!("[file {}]", file.name)),
             };
@@ -290,7 +297,15 @@ impl Bridges {
         match (&call.file, platform) {
             (Some(file), Platform::Slack | Platform::Discord | Platform::Telegram) => {
                 let opened = self.open_attachment(file).await?;
-                self.client.upload(platform, call, file, opened).await
+                match self.client.upload(platform, call, file, opened).await {
+                    // A picture that is no photo, such as a very long one, is a document still.
+                    Err(SendError::Refused(reason)) if reason.contains("PHOTO_") => {
+                        let call = Call { path: "sendDocument".to_owned(), ..call.clone() };
+                        let opened = self.open_attachment(file).await?;
+                        self.client.upload(platform, &call, file, opened).await
+                    }
+                    made => made,
+                }
             }
             // Teams fetches the file itself.
             (Some(_), Platform::Teams) | (None, _) => {
@@ -311,10 +326,11 @@ impl Bridges {
             let size = file.size.and_then(|size| u64::try_from(size).ok()).unwrap_or(0);
             let most = most_bytes(platform);
             let url = match (platform, &self.settings.public_url) {
-                (Platform::Teams, Some(public)) => {
+                // Its bots show nothing else.
+                (Platform::Teams, Some(public)) if is_picture(file) => {
                     Some(format!("{}{}", public.trim_end_matches('/'), file.url))
                 }
-                (Platform::Teams, None) => None,
+                (Platform::Teams, _) => None,
                 (Platform::Slack | Platform::Discord | Platform::Telegram, _) => {
                     Some(file.url.clone())
                 }
@@ -330,6 +346,12 @@ impl Bridges {
         }
         (carried, said)
     }
+}
+
+/// What Teams fetches for a bot ("Send and receive files through a bot").
+fn is_picture(file: &Attachment) -> bool {
+    let media_type = file.media_type.as_deref().unwrap_or_default();
+    ["image/png", "image/jpeg", "image/gif"].contains(&media_type)
 }
 
 /// Whether a node hands an attachment out, rather than somebody else.
@@ -409,6 +431,8 @@ mod tests {
             "http://127.0.0.1:2/slack/files/F1",
             "http://169.254.169.254/latest",
             "ftp://files.slack.com/a",
+            "https://evil.example\\.slack.com/a",
+            "https://files.slack.com:444/a",
         ] {
             assert!(!holds(other), "{other}");
         }
@@ -416,5 +440,8 @@ mod tests {
         assert!(teams("https://x.sharepoint.com/a", None));
         assert!(teams("https://smba.example/v3/a", Some("https://smba.example/emea/")));
         assert!(!teams("https://smba.example/v3/a", None));
+        assert!(!teams("https://evil.example\\.sharepoint.com/v3/attachments/a", None));
+        assert!(is_for_the_bot("https://smba.skype.com/v3/attachments/a", None));
+        assert!(!is_for_the_bot("https://x.sharepoint.com/a?/v3/attachments/", None));
     }
 }

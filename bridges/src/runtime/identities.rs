@@ -126,6 +126,11 @@ impl Identities {
         self.settings.may_use(platform, tenant)
     }
 
+    /// Whether a tenant is the one that commands in the platform's channels act in.
+    pub fn is_affair_of(&self, platform: Platform, tenant: &TenantId) -> bool {
+        self.settings.tenants(platform).first() == Some(tenant)
+    }
+
     /// Every identity, by platform and user, as the store has them now.
     ///
     /// # Errors

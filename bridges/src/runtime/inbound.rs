@@ -22,6 +22,7 @@ use super::{
     happenings, json,
     keys::{self, LinkRow, Sent},
     slack_socket, telegram_polling, unsent,
+    webhooks::Sender,
 };
 use crate::{
     Author, Inbound, Names, Place,
@@ -105,6 +106,15 @@ async fn read(bridges: &Arc<Bridges>, partition: i32) -> Result<(), RunError> {
     }
 }
 
+/// Whose word a record is. What was in `dlq` does not say any more how it had come.
+fn sender_of(record: &Record, platform: Platform) -> Sender {
+    let is_retried = header(record, RETRY_HEADER).is_some() && platform == Platform::Teams;
+    match header(record, WEBHOOK).is_some() || is_retried {
+        true => Sender::Webhook,
+        false => Sender::Platform,
+    }
+}
+
 /// Waits until commands are durable.
 async fn settle(appends: &mut Vec<Append>) -> Result<(), RunError> {
     for append in appends.drain(..) {
@@ -129,7 +139,8 @@ async fn take(
     if header(record, RETRY_HEADER).is_some()
         && let Ok(given_up) = serde_json::from_slice(&record.value)
     {
-        return unsent::again(bridges, &given_up, appends).await;
+        let letter = header(record, RETRY_HEADER).unwrap_or_default();
+        return unsent::again(bridges, &given_up, letter, appends).await;
     }
     let known = &bridges.names(platform);
     let shown = match platform {
@@ -158,9 +169,10 @@ async fn take(
             settle(appends).await?;
         }
         let source = format!("{source}/{number}");
+        let sender = sender_of(record, platform);
         let service_url = payload.service_url.as_deref();
-        let service_url = service_url.filter(|_| header(record, WEBHOOK).is_none());
-        let happened = Happened { bridges, platform, source: &source, service_url };
+        let service_url = service_url.filter(|_| sender == Sender::Platform);
+        let happened = Happened { bridges, platform, source: &source, service_url, sender };
         happened.take(inbound, appends).await?;
     }
     Ok(())
@@ -204,11 +216,35 @@ pub(super) struct Happened<'a> {
     pub(super) source: &'a str,
     /// Where answers go, at Teams.
     pub(super) service_url: Option<&'a str>,
+    /// Whose word it is.
+    pub(super) sender: Sender,
 }
 
 impl Happened<'_> {
     async fn take(&self, inbound: &Inbound, appends: &mut Vec<Append>) -> Result<(), RunError> {
         let Some(place) = place_of(inbound) else { return Ok(()) };
+        if self.sender == Sender::Webhook {
+            return match inbound {
+                Inbound::Posted(_) => self.to_rooms(inbound, place, appends).await,
+                // Outgoing webhooks say nothing else; whoever knows their key could.
+                Inbound::Edited(_)
+                | Inbound::Deleted { .. }
+                | Inbound::Reacted { .. }
+                | Inbound::Unreacted { .. }
+                | Inbound::Reactions { .. }
+                | Inbound::Pinned { .. }
+                | Inbound::Unpinned { .. }
+                | Inbound::Joined { .. }
+                | Inbound::Left { .. }
+                | Inbound::Titled { .. }
+                | Inbound::Moved { .. }
+                | Inbound::Gone { .. }
+                | Inbound::Typing { .. }
+                | Inbound::Asked { .. }
+                | Inbound::Unsupported(_)
+                | Inbound::Unreadable(_) => Ok(()),
+            };
+        }
         if let Some(url) = self.service_url {
             self.bridges.remember_service_url(place, url).await?;
         }
@@ -222,6 +258,15 @@ impl Happened<'_> {
             let key = keys::reactions(self.platform, place, message, &author.id);
             return self.reactions((place, message, author), emoji, key, appends).await;
         }
+        self.to_rooms(inbound, place, appends).await
+    }
+
+    async fn to_rooms(
+        &self,
+        inbound: &Inbound,
+        place: &Place,
+        appends: &mut Vec<Append>,
+    ) -> Result<(), RunError> {
         for (_, value) in
             self.bridges.mappings.list(&keys::links_of_channel(self.platform, place)).await?
         {
@@ -387,6 +432,9 @@ impl Happened<'_> {
         let mut kept = Vec::new();
         for file in &message.files {
             match self.bridges.carried(self.platform, file, self.service_url) {
+                Carried::Kept(..) if self.sender == Sender::Webhook => {
+                    content.push(paragraph(vec![Node::text(format!("[file {}]", file.name))]));
+                }
                 Carried::Kept(attachment, key, file) => {
                     attachments.push(attachment);
                     kept.push((keys::file(&key), Some(json(&file))));
@@ -408,9 +456,13 @@ impl Happened<'_> {
     async fn posted(&self, said: &Message, row: &LinkRow) -> Result<Option<RoomCommand>, RunError> {
         let place = &said.place;
         // Ours comes back from the platform.
-        let is_ours = self.sent(place, &said.id).await?.is_some()
-            || (said.author.is_bot
-                && self.bridges.client.is_own(self.platform, &said.author.id).await != Some(false));
+        let is_own = self.bridges.client.is_own(self.platform, &said.author.id).await;
+        let is_ours = match is_own {
+            Some(is_own) => is_own || self.sent(place, &said.id).await?.is_some(),
+            // What another bot says must not be lost, nor what ours said be said again.
+            None if said.author.is_bot => return Err(RunError::Unknown(self.platform)),
+            None => self.sent(place, &said.id).await?.is_some(),
+        };
         if is_ours {
             return Ok(None);
         }

@@ -76,6 +76,9 @@ pub(super) struct Copy {
     /// Links to what came with it, which edits do not say again.
     #[serde(default)]
     pub(super) files: Vec<Attachment>,
+    /// What is said of files that could not be brought there, which edits do not say again either.
+    #[serde(default)]
+    pub(super) named: Vec<String>,
     /// Who of the room reacted, by emoji.
     #[serde(default)]
     pub(super) reactions: std::collections::BTreeMap<String, Vec<String>>,
@@ -88,8 +91,10 @@ pub(super) struct Sent {
     pub(super) message: ItemId,
 }
 
-/// A call that was given up, as its dead letter holds it.
+/// A call that was given up, as its dead letter holds it. No payload of a platform can be read as one:
+/// what has these fields and no others is none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub(super) struct Unsent {
     pub(super) call: Value,
     pub(super) row: LinkRow,
@@ -175,6 +180,11 @@ pub(super) fn reactor(platform: Platform, author: &str) -> String {
 /// Where answers to a conversation of Teams go.
 pub(super) fn service_url(channel: &str) -> String {
     format!("teams|{channel}")
+}
+
+/// That a dead letter was sent again.
+pub(super) fn resent(letter: &str) -> String {
+    format!("resent|{letter}")
 }
 
 /// A file that can be had from a node.

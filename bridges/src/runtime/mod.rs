@@ -305,6 +305,8 @@ enum RunError {
     Value(#[from] serde_json::Error),
     #[error("another node has gone on from here")]
     Overtaken,
+    #[error("{0} does not say who the bot is")]
+    Unknown(Platform),
 }
 
 /// A task that ends with its owner.

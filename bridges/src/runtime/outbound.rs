@@ -82,6 +82,7 @@ struct Shown {
     author: Option<String>,
     root: Option<String>,
     files: Vec<Attachment>,
+    named: Vec<String>,
 }
 
 impl Link<'_> {
@@ -224,7 +225,7 @@ impl Link<'_> {
                     attachments.iter().cloned().partition(is_carried);
                 let (files, named) = self.bridges.to_carry(platform, &ours);
                 content.extend(links.iter().map(file));
-                content.extend(named.into_iter().map(|text| paragraph(vec![Node::text(text)])));
+                content.extend(named.iter().map(|text| paragraph(vec![Node::text(text)])));
                 let answered = match reply_to {
                     Some(answered) => self.copy(answered).await?.unwrap_or_default(),
                     None => Copy::default(),
@@ -246,7 +247,7 @@ impl Link<'_> {
                     id: message.to_string(),
                     ..self.outgoing()
                 };
-                let mut action = self.rendered(&outgoing, message, &links);
+                let mut action = self.rendered(&outgoing, message, (&links, &named));
                 if let Action::Calls(calls, _) = &mut action {
                     for (number, file) in files.iter().enumerate() {
                         match upload(platform, &outgoing, number, file) {
@@ -265,13 +266,14 @@ impl Link<'_> {
                             .iter()
                             .cloned()
                             .chain(copy.files.iter().map(file))
+                            .chain(copy.named.iter().map(|text| paragraph(vec![Node::text(text)])))
                             .collect(),
                         known: copy.ids,
                         thread: copy.root,
                         id: message.to_string(),
                         ..self.outgoing()
                     };
-                    self.rendered(&outgoing, message, &copy.files)
+                    self.rendered(&outgoing, message, (&copy.files, &copy.named))
                 }
                 Some(_) | None => Action::Nothing,
             },
@@ -318,13 +320,19 @@ impl Link<'_> {
         Outgoing { channel: self.row.channel.clone(), ..Outgoing::default() }
     }
 
-    fn rendered(&self, outgoing: &Outgoing, message: &ItemId, files: &[Attachment]) -> Action {
+    fn rendered(
+        &self,
+        outgoing: &Outgoing,
+        message: &ItemId,
+        (files, named): (&[Attachment], &[String]),
+    ) -> Action {
         let platform = self.row.platform;
         let shown = Shown {
             message: message.clone(),
             author: outgoing.author.clone(),
             root: outgoing.thread.clone(),
             files: files.to_vec(),
+            named: named.to_vec(),
         };
         match render(platform, outgoing, &self.bridges.names(platform)) {
             Ok(calls) => Action::Calls(calls, Some(shown)),
@@ -395,7 +403,7 @@ impl Link<'_> {
                 Some(discord::react(channel, &id, &emoji::character(reacted), change).into())
             }
             Platform::Telegram => {
-                // A bot has one reaction a message: the newest that is left.
+                // A bot has one reaction a message: the newest, or one of those that are left.
                 let left = match change {
                     Reaction::Added => Some(reacted),
                     Reaction::Removed => copy.reactions.keys().next().map(String::as_str),

@@ -8,13 +8,13 @@ use reqwest::{
     multipart::{Form, Part},
 };
 use schemas::{board::Attachment, room::Platform};
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::{
-    client::{Client, SendError, not_configured},
-    files::{KeptFile, Opened, is_of_platform},
+    client::{Client, SendError, WAIT, not_configured, retry_after},
+    files::{KeptFile, Opened, is_for_the_bot, is_of_platform},
 };
-use crate::{codec::Call, upload::telegram_method};
+use crate::codec::Call;
 
 /// A file must have passed within this.
 const FILE_WITHIN: Duration = Duration::from_secs(300);
@@ -36,9 +36,8 @@ impl Client {
         let response = request.timeout(FILE_WITHIN).send().await.map_err(failed)?;
         match response.status().as_u16() {
             200..=299 => Ok(response),
-            status @ (429 | 500..=599) => {
-                Err(SendError::Passing(format!("the file is answered {status}")))
-            }
+            429 => Err(SendError::Wait(retry_after(&response).unwrap_or(WAIT))),
+            status @ 500..=599 => Err(SendError::Passing(format!("the file is answered {status}"))),
             status => Err(SendError::Refused(format!("the file is answered {status}"))),
         }
     }
@@ -61,18 +60,25 @@ impl Client {
             None => {
                 let id: String = form_urlencoded::byte_serialize(file.id.as_bytes()).collect();
                 let api = settings.api.trim_end_matches('/');
-                let call = Call::new("GET", format!("files.info?file={id}"), Value::Null);
-                let url = format!("{api}/{}", call.path);
-                let (_, _, body) = self.send(&call, url, Some(bearer.clone())).await?;
+                let request = self.http.get(format!("{api}/files.info?file={id}"));
+                let request = request.header(AUTHORIZATION, &bearer);
+                let body = Self::of_slack(self.answer_of(request).await?)?;
                 let found = &body["file"];
                 let found =
                     found["url_private_download"].as_str().or(found["url_private"].as_str());
-                let refused = || SendError::Refused(format!("files.info says {}", body["error"]));
+                let refused = || SendError::Refused("files.info names no address".to_owned());
                 found.ok_or_else(refused)?.to_owned()
             }
         };
         self.trusted(file, &url)?;
-        self.fetch(self.http.get(url).header(AUTHORIZATION, bearer)).await
+        let response = self.fetch(self.http.get(url).header(AUTHORIZATION, bearer)).await?;
+        let given = response.headers().get(CONTENT_TYPE).and_then(|given| given.to_str().ok());
+        let is_page = given.is_some_and(|given| given.starts_with("text/html"));
+        if is_page && !file.media_type.starts_with("text/html") {
+            let reason = "Slack shows a page for signing in: the scope files:read is missing";
+            return Err(SendError::Refused(reason.to_owned()));
+        }
+        Ok(response)
     }
 
     async fn download_from_telegram(&self, file: &KeptFile) -> Result<Response, SendError> {
@@ -80,12 +86,14 @@ impl Client {
         let (api, token) = (settings.api.trim_end_matches('/'), &settings.bot_token);
         let call = Call::new("POST", "getFile".to_owned(), json!({"file_id": file.id}));
         let url = format!("{api}/bot{token}/getFile");
-        let (status, _, body) = self.send(&call, url, None).await?;
+        let (status, wait, body) = self.send(&call, url, None).await?;
         let Some(path) = body["result"]["file_path"].as_str() else {
             let said = body["description"].as_str().unwrap_or("no file_path");
             let error = format!("getFile is answered {status}: {said}");
+            let asked = body["parameters"]["retry_after"].as_u64().map(Duration::from_secs);
             return Err(match status.as_u16() {
-                429 | 500..=599 => SendError::Passing(error),
+                429 => SendError::Wait(asked.or(wait).unwrap_or(WAIT)),
+                500..=599 => SendError::Passing(error),
                 _other => SendError::Refused(error),
             });
         };
@@ -120,9 +128,7 @@ impl Client {
         let url = file.url.as_deref().unwrap_or_default();
         self.trusted(file, url)?;
         let mut request = self.http.get(url);
-        let only_there = KeptFile { service_url: None, ..file.clone() };
-        if self.trusted(&only_there, url).is_err() || url.contains("/v3/attachments/") {
-            // Pictures are where answers go, and for the bot only; files are already signed.
+        if is_for_the_bot(url, file.service_url.as_deref()) {
             request = request.bearer_auth(self.token_of_teams().await?);
         }
         self.fetch(request).await
@@ -149,8 +155,8 @@ impl Client {
                 Self::of_discord(self.answered(request).await?)
             }
             Platform::Telegram => {
-                let media_type = file.media_type.as_deref().unwrap_or_default();
-                let (_, field) = telegram_method(media_type, file.size);
+                // The parameter has the method's name: `photo` for `sendPhoto`.
+                let field = call.path.strip_prefix("send").unwrap_or_default().to_lowercase();
                 let mut form = Form::new();
                 for (name, value) in call.body.as_object().into_iter().flatten() {
                     let text = value.as_str().map_or_else(|| value.to_string(), str::to_owned);
@@ -184,7 +190,8 @@ impl Client {
     ) -> Result<Option<String>, SendError> {
         let settings = self.settings.slack.as_ref().ok_or_else(not_configured)?;
         let unknown = || SendError::Refused(format!("nobody says how long {} is", file.name));
-        let length = opened.length.ok_or_else(unknown)?;
+        let told = file.size.and_then(|size| u64::try_from(size).ok());
+        let length = opened.length.or(told).ok_or_else(unknown)?;
         let bearer = format!("Bearer {}", settings.bot_token);
         let api = settings.api.trim_end_matches('/');
         let form: String = form_urlencoded::Serializer::new(String::new())

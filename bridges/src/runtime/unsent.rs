@@ -35,13 +35,24 @@ pub(super) fn letter(unsent: &Unsent, reason: &str, now: Timestamp) -> NewRecord
 pub(super) async fn again(
     bridges: &Bridges,
     unsent: &Unsent,
+    letter_id: &str,
     appends: &mut Vec<Append>,
 ) -> Result<(), RunError> {
+    let done = keys::resent(letter_id);
+    if bridges.mappings.get(&done).await?.is_some() {
+        // The node ended before it could save that it had read this.
+        return Ok(());
+    }
+    let done = (done, Some(Bytes::from_static(b"1")));
     let LinkRow { room, platform, workspace, channel, .. } = &unsent.row;
     let service_url = bridges.mappings.get(&keys::service_url(channel)).await?;
     let service_url = service_url.and_then(|url| String::from_utf8(url.to_vec()).ok());
     let made = match call_of(&unsent.call) {
-        Some(call) => bridges.make(*platform, &call, service_url.as_deref()).await,
+        Some(call) => match bridges.client.find(*platform, &call).await {
+            Ok(Some(id)) => Ok(Some(id)),
+            Ok(None) => bridges.make(*platform, &call, service_url.as_deref()).await,
+            Err(error) => Err(error),
+        },
         None => Err(SendError::Refused("this is no call".to_owned())),
     };
     let id = match made {
@@ -53,7 +64,10 @@ pub(super) async fn again(
             return Ok(());
         }
     };
-    let (Some(id), Some(message)) = (id, &unsent.message) else { return Ok(()) };
+    let (Some(id), Some(message)) = (id, &unsent.message) else {
+        bridges.mappings.write(vec![done], None).await?;
+        return Ok(());
+    };
     let key = keys::copy(&unsent.row, message);
     let mut copy: Copy = match bridges.mappings.get(&key).await? {
         Some(value) => serde_json::from_slice(&value)?,
@@ -65,7 +79,7 @@ pub(super) async fn again(
         true => copy.ids.push(id),
         false => copy.file_ids.push(id),
     }
-    bridges.mappings.write(vec![(key, Some(json(&copy))), sent], None).await?;
+    bridges.mappings.write(vec![(key, Some(json(&copy))), sent, done], None).await?;
     Ok(())
 }
 

@@ -56,7 +56,7 @@ pub enum Answer {
 
 /// Who sends a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Sender {
+pub(super) enum Sender {
     /// The platform to its app.
     Platform,
     /// An outgoing webhook of Teams, made by whoever owns a team: its word on where answers go is

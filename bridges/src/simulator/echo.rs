@@ -55,6 +55,11 @@ fn slack(channel: &str, id: &str, act: Act<'_>, body: &Value) -> Value {
     let said = || {
         let mut message = json!({"type": "message", "ts": id, "bot_id": SLACK_BOT,
             "user": SLACK_BOT_USER, "text": body["text"]});
+        if body["files"].is_array() {
+            // What is uploaded comes under the bot's user.
+            message = json!({"type": "message", "subtype": "file_share", "ts": id,
+                "user": SLACK_BOT_USER, "text": "", "files": body["files"]});
+        }
         for key in ["blocks", "username", "thread_ts", "attachments"] {
             if !body[key].is_null() {
                 message[key] = body[key].clone();

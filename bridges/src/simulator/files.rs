@@ -130,18 +130,16 @@ async fn slack_upload(shared: Data, id: web::Path<String>, mut body: web::Payloa
     HttpResponse::Ok().body("OK")
 }
 
-/// Shares what was uploaded: a message of its own in the channel.
-pub(super) fn complete(world: &mut World, body: &Value) -> HttpResponse {
+/// Shares what was uploaded, as a message of its own in the channel; gives its id.
+pub(super) fn complete(world: &mut World, body: &Value) -> Option<String> {
     let channel = text(body, "channel_id").to_owned();
     let ids = body["files"].as_array().into_iter().flatten().map(|file| text(file, "id"));
     let files: Option<Vec<_>> = ids.map(|id| world.file(Platform::Slack, id)).collect();
-    let Some(files) = files.filter(|files| !files.is_empty()) else {
-        return refused("file_not_found");
-    };
+    let files = files.filter(|files| !files.is_empty())?;
     let said = json!({"files": body["files"], "thread_ts": body["thread_ts"]});
     let id = world.keep(Platform::Slack, &channel, said);
     world.attach(Platform::Slack, &channel, &id, files);
-    HttpResponse::Ok().json(json!({"ok": true, "files": body["files"]}))
+    Some(id)
 }
 
 pub(super) fn delete(world: &mut World, id: &str) -> HttpResponse {

@@ -136,6 +136,17 @@ impl People {
         vec![("x-slack-request-timestamp", time), ("x-slack-signature", signature)]
     }
 
+    /// The header of a request of an outgoing webhook of Teams whose security token is `token`, in
+    /// base64.
+    pub fn webhook_header(&self, token: &str, body: &str) -> (&'static str, String) {
+        use base64::{Engine as _, engine::general_purpose::STANDARD};
+        let key = STANDARD.decode(token).unwrap_or_default();
+        let mut mac = Hmac::<Sha256>::new_from_slice(&key)
+            .unwrap_or_else(|_| unreachable!("any key fits HMAC"));
+        mac.update(body.as_bytes());
+        ("authorization", format!("HMAC {}", STANDARD.encode(mac.finalize().into_bytes())))
+    }
+
     /// A token of the Bot Connector.
     ///
     /// # Errors

@@ -21,6 +21,9 @@ use super::{
     files, happenings, polling, socket_mode,
 };
 
+/// What Slack lists at a time, whatever it is asked.
+const SLACK_PAGE: usize = 15;
+
 pub(super) type Data = web::Data<Arc<Shared>>;
 
 pub(super) fn run(
@@ -133,7 +136,14 @@ async fn slack(
             told = Some(Act::Posted);
             world.keep(Platform::Slack, &channel, body.clone())
         }
-        "files.completeUploadExternal" => return files::complete(&mut world, &body),
+        "files.completeUploadExternal" => {
+            let shared_as = files::complete(&mut world, &body);
+            drop(world);
+            let Some(id) = shared_as else { return refused("file_not_found") };
+            let channel = text(&body, "channel_id");
+            echo::tell(&shared, Platform::Slack, (channel, &id), Act::Posted, &body);
+            return HttpResponse::Ok().json(json!({"ok": true, "files": body["files"]}));
+        }
         "files.delete" => return files::delete(&mut world, text(&body, "file")),
         name => {
             let id = ["ts", "timestamp"].map(|key| text(&body, key)).concat();
@@ -170,7 +180,7 @@ async fn slack(
     HttpResponse::Ok().json(json!({"ok": true, "channel": channel, "ts": id}))
 }
 
-/// The newest messages of a channel or of a thread, the newest first.
+/// A page of a channel's messages, the newest first, or of a thread's, the oldest first.
 async fn slack_history(
     shared: Data,
     query: web::Query<std::collections::BTreeMap<String, String>>,
@@ -190,10 +200,17 @@ async fn slack_history(
         }
         message
     };
-    let most = asked("limit").parse().unwrap_or(100);
-    let newest = kept.into_iter().flatten().rev().filter(fits).take(most);
-    let messages: Vec<_> = newest.map(shown).collect();
-    HttpResponse::Ok().json(json!({"ok": true, "messages": messages}))
+    let most = asked("limit").parse().unwrap_or(100).min(SLACK_PAGE);
+    let mut listed: Vec<_> = kept.into_iter().flatten().filter(fits).map(shown).collect();
+    if asked("ts").is_empty() {
+        listed.reverse();
+    }
+    let from = asked("cursor").parse().unwrap_or(0);
+    let next = from + most;
+    let next = if next < listed.len() { next.to_string() } else { String::new() };
+    let messages: Vec<_> = listed.into_iter().skip(from).take(most).collect();
+    HttpResponse::Ok().json(json!({"ok": true, "messages": messages,
+        "response_metadata": {"next_cursor": next}}))
 }
 
 /// `U_eve` is eve.

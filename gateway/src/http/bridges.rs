@@ -91,8 +91,12 @@ fn is_shown(media_type: &str) -> bool {
 
 async fn file(
     app: web::Data<App>,
+    request: HttpRequest,
     path: web::Path<(String, String)>,
 ) -> Result<HttpResponse, Problem> {
+    if let Some(peer) = request.peer_addr() {
+        app.limit_anonymous(peer.ip())?;
+    }
     let (key, name) = path.into_inner();
     let unknown = || Problem::new(Code::NotFound, "there is no such file");
     let files = app.config().files.clone().ok_or_else(unknown)?;

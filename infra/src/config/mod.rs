@@ -284,6 +284,7 @@ impl Settings {
             .with_list_parse_key("bridges.channel_admins")
             .with_list_parse_key("bridges.slack.tenants")
             .with_list_parse_key("bridges.teams.tenants")
+            .with_list_parse_key("bridges.teams.webhook_tokens")
             .with_list_parse_key("bridges.discord.tenants")
             .with_list_parse_key("bridges.telegram.tenants");
         let mut settings: Self = config::Config::builder()

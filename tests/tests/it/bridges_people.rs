@@ -372,3 +372,50 @@ async fn who_types_is_told_live_and_kept_nowhere() -> anyhow::Result<()> {
     assert!(server.terminate().await?.success());
     verify(&server).await
 }
+
+/// The security token of an outgoing webhook.
+const WEBHOOK: &str = "c2VjcmV0IG9mIHRoZSB3ZWJob29r";
+
+#[tokio::test]
+async fn an_outgoing_webhook_says_messages_and_nothing_else() -> anyhow::Result<()> {
+    let simulators = Simulators::start()?;
+    let server = setup(&simulators)
+        .with("BRIDGES__ADMINS", ADMIN)
+        .with("BRIDGES__TEAMS__WEBHOOK_TOKENS", WEBHOOK);
+    let mut server = TestServer::start_with(server).await?;
+    let people = simulators.people(&server.address);
+    let mut ada = Client::connect(&server, "ada").await?;
+    linked(&mut ada, "room:1").await?;
+    ada.command("room:2", json!({"type": "createRoom", "title": "secret"})).await?;
+    identified(&server, Platform::Teams, ADMIN).await?;
+    let http = Http::new(&server, "ada").await?;
+    let here = channel(Platform::Teams);
+    let send = async |payload: Value| {
+        let body = payload.to_string();
+        let header = people.webhook_header(WEBHOOK, &body);
+        people.send_with(Platform::Teams, body, &[header]).await
+    };
+    let said = people.posted(Platform::Teams, here, ("7", "eve"), "by a webhook", None);
+    let mut elsewhere = said.clone();
+    // Where answers would go is not for a webhook to say.
+    elsewhere["serviceUrl"] = "http://127.0.0.1:9/".into();
+    send(elsewhere).await?;
+    message(&http, "1", "it", |message| message["text"] == "by a webhook").await?;
+    // It knows the id of an admin, and of a message.
+    send(people.asked(Platform::Teams, here, ADMIN, "link 2")).await?;
+    let deleted = people.deleted(Platform::Teams, here, "7").context("it says so")?;
+    send(deleted).await?;
+    send(people.posted(Platform::Teams, here, ("8", "eve"), "the last", None)).await?;
+    message(&http, "1", "the last", |message| message["text"] == "the last").await?;
+    let first =
+        message(&http, "1", "the first", |message| message["text"] == "by a webhook").await?;
+    assert_eq!(first["deleted"], false);
+    assert!(links(&http, "2", Platform::Teams).await?.is_empty(), "who asked is not known");
+    let mut forged = said.to_string();
+    let header = people.webhook_header(WEBHOOK, &forged);
+    forged.push(' ');
+    let refused = people.send_with(Platform::Teams, forged, &[header]).await;
+    assert!(refused.is_err_and(|error| error.to_string().starts_with("401")));
+    assert!(server.terminate().await?.success());
+    verify(&server).await
+}

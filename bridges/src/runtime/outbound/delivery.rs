@@ -48,7 +48,7 @@ impl Link<'_> {
                 ids.extend(made.or_else(|| edited_id(self.row.platform, call)));
             }
         }
-        let Some(Shown { message, author, root, files }) = shown else { return Ok(()) };
+        let Some(Shown { message, author, root, files, named }) = shown else { return Ok(()) };
         let LinkRow { platform, workspace, channel, .. } = self.row;
         let known = self.copy(&message).await?.unwrap_or_default();
         for id in ids.iter().chain(&file_ids) {
@@ -57,7 +57,7 @@ impl Link<'_> {
             learnt.push((key, Some(json(&sent))));
         }
         let file_ids = if file_ids.is_empty() { known.file_ids.clone() } else { file_ids };
-        let copy = Copy { ids, file_ids, author, root, files, ..known };
+        let copy = Copy { ids, file_ids, author, root, files, named, ..known };
         learnt.push((keys::copy(self.row, &message), Some(json(&copy))));
         Ok(())
     }
@@ -77,15 +77,20 @@ impl Link<'_> {
                 Platform::Slack | Platform::Discord | Platform::Telegram => None,
             };
             let service_url = service_url.and_then(|url| String::from_utf8(url.to_vec()).ok());
-            let found = match self.may_be_made {
+            let looked = match self.may_be_made {
                 true => self.bridges.client.find(platform, call).await,
-                false => None,
+                false => Ok(None),
             };
-            let result = match found {
-                Some(id) => Ok(Some(id)),
-                None => self.bridges.make(platform, call, service_url.as_deref()).await,
+            let is_new = matches!(looked, Ok(None));
+            let result = match looked {
+                Ok(Some(id)) => Ok(Some(id)),
+                Ok(None) => self.bridges.make(platform, call, service_url.as_deref()).await,
+                Err(error) => Err(error),
             };
-            self.may_be_made = matches!(result, Err(SendError::Passing(_)));
+            // Behind what was found there may be more; only what is posted anew is surely the first.
+            let is_post = platform == Platform::Slack && call.path == "chat.postMessage";
+            self.may_be_made = matches!(result, Err(SendError::Passing(_)))
+                || (self.may_be_made && !(is_new && is_post));
             let pause = match result {
                 Ok(made) => {
                     self.tell(LinkHealth::Connected, None).await;
@@ -106,9 +111,9 @@ impl Link<'_> {
                     self.tell(LinkHealth::Throttled, Some(reason)).await;
                     backoff(faults)
                 }
-                // A reaction or a pin is not worth more than what is said behind it.
+                // A reaction, a pin or a file is not worth more than what is said behind it.
                 Err(SendError::Credentials(reason) | SendError::Gone(reason))
-                    if message.is_none() =>
+                    if message.is_none() || call.file.is_some() =>
                 {
                     self.give_up(call, message, &reason).await?;
                     return Ok(None);
