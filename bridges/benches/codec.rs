@@ -7,6 +7,7 @@ use bridges::{
     Inbound,
     codec::{Outgoing, parse, render},
     message::NoNames,
+    simulator::channel,
 };
 use schemas::room::Platform;
 use serde_json::{Value, json};
@@ -36,15 +37,6 @@ fn payload(platform: Platform) -> Value {
                 {"type": "text_link", "offset": 15, "length": 8, "url": "https://example.org/plan"},
                 {"type": "code", "offset": 28, "length": 4},
                 {"type": "pre", "offset": 36, "length": 10}]}}),
-    }
-}
-
-fn channel(platform: Platform) -> &'static str {
-    match platform {
-        Platform::Slack => "C1",
-        Platform::Teams => "19:c@thread.tacv2",
-        Platform::Discord => "5",
-        Platform::Telegram => "-100",
     }
 }
 

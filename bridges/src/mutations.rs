@@ -14,17 +14,8 @@ use crate::{
     Inbound,
     codec::{Outgoing, Payload, parse, render},
     message::NoNames,
+    simulator::channel,
 };
-
-/// Where messages go on a platform.
-fn channel(platform: Platform) -> &'static str {
-    match platform {
-        Platform::Slack => "C1",
-        Platform::Teams => "19:c@thread.tacv2",
-        Platform::Discord => "5",
-        Platform::Telegram => "-100",
-    }
-}
 
 fn slack() -> Vec<Value> {
     let event = |event: Value| json!({"type": "event_callback", "team_id": "T", "event_id": "Ev", "event": event});

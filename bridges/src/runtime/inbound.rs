@@ -224,25 +224,10 @@ impl Happened<'_> {
     async fn take(&self, inbound: &Inbound, appends: &mut Vec<Append>) -> Result<(), RunError> {
         let Some(place) = place_of(inbound) else { return Ok(()) };
         if self.sender == Sender::Webhook {
-            return match inbound {
-                Inbound::Posted(_) => self.to_rooms(inbound, place, appends).await,
-                // Outgoing webhooks say nothing else; whoever knows their key could.
-                Inbound::Edited(_)
-                | Inbound::Deleted { .. }
-                | Inbound::Reacted { .. }
-                | Inbound::Unreacted { .. }
-                | Inbound::Reactions { .. }
-                | Inbound::Pinned { .. }
-                | Inbound::Unpinned { .. }
-                | Inbound::Joined { .. }
-                | Inbound::Left { .. }
-                | Inbound::Titled { .. }
-                | Inbound::Moved { .. }
-                | Inbound::Gone { .. }
-                | Inbound::Typing { .. }
-                | Inbound::Asked { .. }
-                | Inbound::Unsupported(_)
-                | Inbound::Unreadable(_) => Ok(()),
+            // Outgoing webhooks say nothing but messages; whoever knows their key could.
+            return match matches!(inbound, Inbound::Posted(_)) {
+                true => self.to_rooms(inbound, place, appends).await,
+                false => Ok(()),
             };
         }
         if let Some(url) = self.service_url {

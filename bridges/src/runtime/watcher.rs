@@ -92,39 +92,19 @@ impl Watcher<'_> {
         };
         for change in changes {
             let ChangeBody::Room(change) = &change.body else { continue };
-            match change {
-                RoomChange::LinkAdded { link, platform, workspace, channel, direction } => {
-                    let row = LinkRow {
-                        room: room.to_string(),
-                        link: link.clone(),
-                        platform: *platform,
-                        workspace: workspace.clone(),
-                        channel: channel.clone(),
-                        direction: *direction,
-                    };
-                    self.add(row, at).await?;
-                }
-                RoomChange::LinkRemoved { link } => self.remove(room, link.as_str(), at).await?,
-                RoomChange::RoomCreated { .. }
-                | RoomChange::RoomUpdated { .. }
-                | RoomChange::ReadMoved { .. }
-                | RoomChange::JoinRequested { .. }
-                | RoomChange::MemberSet { .. }
-                | RoomChange::MemberRemoved { .. }
-                | RoomChange::MemberMuted { .. }
-                | RoomChange::MemberUnmuted { .. }
-                | RoomChange::MemberBanned { .. }
-                | RoomChange::MemberUnbanned { .. }
-                | RoomChange::SlowModeSet { .. }
-                | RoomChange::WordFilterSet { .. }
-                | RoomChange::MessagePosted { .. }
-                | RoomChange::MessageEdited { .. }
-                | RoomChange::MessageDeleted { .. }
-                | RoomChange::ReactionAdded { .. }
-                | RoomChange::ReactionRemoved { .. }
-                | RoomChange::MessagePinned { .. }
-                | RoomChange::MessageUnpinned { .. }
-                | RoomChange::LinkHealthChanged { .. } => {}
+            if let RoomChange::LinkAdded { link, platform, workspace, channel, direction } = change
+            {
+                let row = LinkRow {
+                    room: room.to_string(),
+                    link: link.clone(),
+                    platform: *platform,
+                    workspace: workspace.clone(),
+                    channel: channel.clone(),
+                    direction: *direction,
+                };
+                self.add(row, at).await?;
+            } else if let RoomChange::LinkRemoved { link } = change {
+                self.remove(room, link.as_str(), at).await?;
             }
         }
         Ok(())
