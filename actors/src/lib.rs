@@ -7,3 +7,4 @@ pub mod domain;
 pub mod memory;
 pub mod ports;
 pub mod runtime;
+pub mod trace;

@@ -10,13 +10,14 @@ use std::{
 };
 
 use actors::runtime::node::Node;
+use dashmap::DashMap;
 use schemas::{Code, TenantId, UserName};
 
 use crate::{
     auth::{Identity, KeyError, Verifier},
     config::GatewayConfig,
     http::produce::Replays,
-    hub::{Hub, ShardGauge},
+    hub::{Hub, ShardGauge, ShardMessage},
     limits::Keyed,
     metrics::Metrics,
     problem::Problem,
@@ -34,6 +35,8 @@ struct Shared {
     commands: Keyed<(TenantId, String)>,
     anonymous: Keyed<IpAddr>,
     sockets: AtomicU32,
+    /// Sockets that have not authenticated yet, by address.
+    strangers: DashMap<IpAddr, u32>,
     /// Bytes, as of the last look.
     resident: AtomicU64,
     draining: AtomicBool,
@@ -52,6 +55,20 @@ pub struct SocketPermit(App);
 impl Drop for SocketPermit {
     fn drop(&mut self) {
         self.0.0.sockets.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// One of the sockets that an address may have before they authenticate; given back when dropped.
+pub struct StrangerPermit {
+    app: App,
+    address: IpAddr,
+}
+
+impl Drop for StrangerPermit {
+    fn drop(&mut self) {
+        let strangers = &self.app.0.strangers;
+        strangers.entry(self.address).and_modify(|count| *count -= 1);
+        strangers.remove_if(&self.address, |_, count| *count == 0);
     }
 }
 
@@ -82,6 +99,7 @@ impl App {
             hub,
             node,
             sockets: AtomicU32::new(0),
+            strangers: DashMap::new(),
             resident: AtomicU64::new(0),
             draining: AtomicBool::new(false),
             metrics: Metrics::default(),
@@ -161,6 +179,40 @@ impl App {
             return Err(problem.with_retry_after(5.0));
         }
         Ok(permit)
+    }
+
+    /// Takes one of the sockets that an address may have before they authenticate.
+    ///
+    /// # Errors
+    /// `rate_limited`.
+    pub fn take_stranger(&self, address: IpAddr) -> Result<StrangerPermit, Problem> {
+        let most = self.0.config.limits.unauthenticated_sockets;
+        let mut count = self.0.strangers.entry(address).or_default();
+        if most > 0 && *count >= most {
+            drop(count);
+            self.0.metrics.limited("unauthenticated_sockets");
+            let detail = "too many sockets of this address have not authenticated";
+            return Err(Problem::new(Code::RateLimited, detail).with_retry_after(10.0));
+        }
+        *count += 1;
+        Ok(StrangerPermit { app: self.clone(), address })
+    }
+
+    /// Takes over what other nodes were told of revoked tokens, and cuts whoever came with one.
+    pub async fn look_at_revocations(&self) {
+        match self.verifier().revocations().refresh().await {
+            Ok(false) => {}
+            Ok(true) => self.cut_revoked().await,
+            Err(error) => tracing::warn!(%error, "revoked tokens cannot be looked at"),
+        }
+    }
+
+    /// Cuts whoever came with a revoked token.
+    pub async fn cut_revoked(&self) {
+        for shard in self.hub().shards() {
+            // A shard that is gone has nobody to cut.
+            shard.send(ShardMessage::Revoked).await.ok();
+        }
     }
 
     /// Not ready from now on.

@@ -2,7 +2,10 @@
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc, time::Duration};
 
-use actors::runtime::{forwarder::Partner, guards::Guards};
+use actors::{
+    ports::Mappings,
+    runtime::{forwarder::Partner, guards::Guards},
+};
 use schemas::role::TenantRole;
 
 pub use crate::http::{
@@ -57,6 +60,8 @@ pub struct TlsFiles {
 pub struct Limits {
     /// WebSocket connections of this node.
     pub connections: u32,
+    /// WebSocket connections of one address that have not authenticated yet.
+    pub unauthenticated_sockets: u32,
     /// Resident bytes of this process above which it takes no further connection.
     pub memory_bytes: u64,
     /// Commands of one user in a minute, sustained; the burst is the same number.
@@ -81,6 +86,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             connections: 5_000,
+            unauthenticated_sockets: 1_000,
             memory_bytes: 0,
             commands_per_minute: 50,
             signals_per_second: 20,
@@ -121,6 +127,8 @@ pub struct GatewayConfig {
     pub origins: Vec<String>,
     /// Registered partners.
     pub partners: Vec<PartnerKey>,
+    /// Where revoked tokens are kept; without it none can be revoked.
+    pub mappings: Option<Arc<dyn Mappings>>,
     /// Bounds.
     pub limits: Limits,
     /// What a new entity's `tenantRole` is if its creator does not say; rooms take `member` where

@@ -7,6 +7,7 @@ pub mod app;
 pub mod auth;
 mod commands;
 pub mod config;
+mod connection;
 pub mod frame;
 mod http;
 pub mod hub;

@@ -1,20 +1,28 @@
-//! What waits for one client: a bounded buffer that is the body of its response. The connection
-//! takes from it when the client reads; a client that does not read fills it and is closed.
+//! What waits for one client: a bounded buffer that its connection writes out when the client reads. A
+//! client that does not read fills it and is closed.
 
 use std::{
     cell::RefCell,
     collections::VecDeque,
+    io,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll, Waker},
+    task::{Context, Poll, Waker, ready},
 };
 
 use bytes::{Bytes, BytesMut};
 use futures_util::Stream;
-use tokio::sync::Notify;
+use tokio::io::AsyncWrite;
 
 /// Small pieces are put together up to so many bytes for one write.
 const WRITE: usize = 32 << 10;
+/// An empty queue keeps room for so many pieces: of most clients one waits at a time, and there are many.
+const KEPT: usize = 32;
+
+thread_local! {
+    /// Where pieces are put together for a socket.
+    static TOGETHER: RefCell<Vec<u8>> = RefCell::new(Vec::with_capacity(WRITE));
+}
 
 /// Whether bytes count against the bound.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,20 +40,15 @@ pub struct Full;
 #[derive(Debug, Default)]
 struct Buffer {
     queue: VecDeque<(Bytes, Weight)>,
+    /// So many bytes of the first are written.
+    written: usize,
     counted: usize,
+    /// Those that count and those that do not.
+    total: usize,
     limit: usize,
     waker: Option<Waker>,
-    /// Nothing more is taken; the body ends behind what is queued.
+    /// Nothing more is taken; the connection ends behind what is queued.
     ending: bool,
-    ended: Rc<Notify>,
-}
-
-impl Buffer {
-    fn set_ending(&mut self) {
-        self.ending = true;
-        // Kept for whoever asks later: there is one who does.
-        self.ended.notify_one();
-    }
 }
 
 /// The writing end. Clones share the buffer.
@@ -56,10 +59,24 @@ pub struct Outbox(Rc<RefCell<Buffer>>);
 #[derive(Debug)]
 pub(crate) struct Body(Rc<RefCell<Buffer>>);
 
-/// A buffer of so many counted bytes.
+/// The reading end: of a socket.
+#[derive(Debug)]
+pub(crate) struct Outlet(Rc<RefCell<Buffer>>);
+
+/// A buffer of so many counted bytes for a response.
 pub(crate) fn outbox(limit: usize) -> (Outbox, Body) {
-    let buffer = Rc::new(RefCell::new(Buffer { limit, ..Buffer::default() }));
+    let buffer = buffer(limit);
     (Outbox(buffer.clone()), Body(buffer))
+}
+
+/// A buffer of so many counted bytes for a socket.
+pub(crate) fn outbox_of_socket(limit: usize) -> (Outbox, Outlet) {
+    let buffer = buffer(limit);
+    (Outbox(buffer.clone()), Outlet(buffer))
+}
+
+fn buffer(limit: usize) -> Rc<RefCell<Buffer>> {
+    Rc::new(RefCell::new(Buffer { limit, ..Buffer::default() }))
 }
 
 impl Outbox {
@@ -78,40 +95,36 @@ impl Outbox {
             }
             buffer.counted += bytes.len();
         }
+        buffer.total += bytes.len();
         buffer.queue.push_back((bytes, weight));
-        if let Some(waker) = buffer.waker.take() {
-            waker.wake();
-        }
+        buffer.wake();
         Ok(())
     }
 
-    /// Queues last words and ends. With [`Pending::Drop`] what was queued before is not sent.
+    /// Queues last words and ends. With [`Pending::Drop`] what was queued before is not sent, but for the
+    /// rest of what is sent in part.
     pub fn end(&self, last: Bytes, pending: Pending) {
         let mut buffer = self.0.borrow_mut();
         if buffer.ending {
             return;
         }
         if pending == Pending::Drop {
-            buffer.queue.clear();
+            let begun = usize::from(buffer.written > 0);
+            for (bytes, weight) in buffer.queue.split_off(begun) {
+                buffer.forget(&bytes, weight);
+            }
         }
-        buffer.queue.push_back((last, Weight::Exempt));
-        buffer.set_ending();
-        if let Some(waker) = buffer.waker.take() {
-            waker.wake();
+        if !last.is_empty() {
+            buffer.total += last.len();
+            buffer.queue.push_back((last, Weight::Exempt));
         }
+        buffer.ending = true;
+        buffer.wake();
     }
 
     /// Whether everything queued has been taken.
     pub fn is_empty(&self) -> bool {
         self.0.borrow().queue.is_empty()
-    }
-
-    /// Waits until it is ending. For one waiter.
-    pub async fn ended(&self) {
-        let ended = self.0.borrow().ended.clone();
-        while !self.is_ending() {
-            ended.notified().await;
-        }
     }
 
     /// Whether it is ending.
@@ -127,6 +140,48 @@ pub enum Pending {
     Send,
     /// They are dropped: the client does not read them anyway.
     Drop,
+}
+
+impl Outlet {
+    /// Whether so little waits that the client may ask for more.
+    pub(crate) fn has_room(&self) -> bool {
+        let buffer = self.0.borrow();
+        buffer.limit == 0 || buffer.total <= buffer.limit
+    }
+
+    /// Writes until nothing is left, which is ready, or until the client takes no more. Whatever is queued
+    /// then wakes the task.
+    ///
+    /// # Errors
+    /// If the connection is broken.
+    pub(crate) fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        stream: &mut (impl AsyncWrite + Unpin),
+    ) -> Poll<io::Result<()>> {
+        let mut buffer = self.0.borrow_mut();
+        if buffer.waker.as_ref().is_none_or(|waker| !waker.will_wake(context.waker())) {
+            buffer.waker = Some(context.waker().clone());
+        }
+        while !buffer.queue.is_empty() {
+            let stream = Pin::new(&mut *stream);
+            let written = ready!(buffer.next_bytes(|bytes| stream.poll_write(context, bytes)))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            buffer.advance(written);
+        }
+        if buffer.queue.capacity() > KEPT {
+            buffer.queue = VecDeque::new();
+        }
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl Drop for Outlet {
+    fn drop(&mut self) {
+        self.0.borrow_mut().abandon();
+    }
 }
 
 impl Stream for Body {
@@ -161,18 +216,65 @@ impl Stream for Body {
 impl Buffer {
     fn take(&mut self) -> Option<Bytes> {
         let (bytes, weight) = self.queue.pop_front()?;
+        self.forget(&bytes, weight);
+        Some(bytes)
+    }
+
+    fn forget(&mut self, bytes: &Bytes, weight: Weight) {
+        self.total -= bytes.len();
         if weight == Weight::Counted {
             self.counted -= bytes.len();
         }
-        Some(bytes)
+    }
+
+    /// Gives what is to be written next: small pieces as one. That copies them, which costs less than the
+    /// kernel's way of gathering (`writev`) does for a few hundred bytes.
+    fn next_bytes<R>(&self, write: impl FnOnce(&[u8]) -> R) -> R {
+        let first = self.queue.front().map_or(&[][..], |(bytes, _)| &bytes[self.written..]);
+        let second = self.queue.get(1).map_or(WRITE, |(bytes, _)| bytes.len());
+        if first.len() + second > WRITE {
+            return write(first);
+        }
+        TOGETHER.with_borrow_mut(|together| {
+            together.clear();
+            together.extend_from_slice(first);
+            for (bytes, _) in self.queue.iter().skip(1) {
+                if together.len() + bytes.len() > WRITE {
+                    break;
+                }
+                together.extend_from_slice(bytes);
+            }
+            write(together)
+        })
+    }
+
+    fn advance(&mut self, written: usize) {
+        self.written += written;
+        while let Some((bytes, _)) = self.queue.front()
+            && bytes.len() <= self.written
+        {
+            self.written -= bytes.len();
+            self.take();
+        }
+    }
+
+    fn wake(&mut self) {
+        if let Some(waker) = &self.waker {
+            waker.wake_by_ref();
+        }
+    }
+
+    /// Nobody reads any more.
+    fn abandon(&mut self) {
+        self.ending = true;
+        self.queue = VecDeque::new();
+        self.waker = None;
     }
 }
 
 impl Drop for Body {
     fn drop(&mut self) {
-        let mut buffer = self.0.borrow_mut();
-        buffer.set_ending();
-        buffer.queue.clear();
+        self.0.borrow_mut().abandon();
     }
 }
 
@@ -191,6 +293,70 @@ mod tests {
         let sent = body.next().now_or_never().flatten().map(|bytes| bytes.unwrap_or_default());
         assert_eq!(sent, Some("12345678a long state".into()));
         assert_eq!(outbox.push("123".into(), Weight::Counted), Ok(()));
+    }
+
+    /// Takes so many bytes at a time, and none where it has no more room.
+    struct Narrow {
+        taken: Vec<u8>,
+        room: usize,
+    }
+
+    impl AsyncWrite for Narrow {
+        fn poll_write(
+            mut self: Pin<&mut Self>,
+            _: &mut Context<'_>,
+            bytes: &[u8],
+        ) -> Poll<io::Result<usize>> {
+            if self.room == 0 {
+                return Poll::Pending;
+            }
+            let count = bytes.len().min(self.room);
+            self.room -= count;
+            self.taken.extend_from_slice(&bytes[..count]);
+            Poll::Ready(Ok(count))
+        }
+
+        fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+
+        fn poll_shutdown(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+            Poll::Ready(Ok(()))
+        }
+    }
+
+    #[test]
+    fn a_socket_takes_what_it_has_room_for() {
+        let (sender, mut outlet) = outbox_of_socket(10);
+        let mut socket = Narrow { taken: Vec::new(), room: 4 };
+        let mut context = Context::from_waker(Waker::noop());
+        assert_eq!(sender.push("12345678".into(), Weight::Counted), Ok(()));
+        assert_eq!(sender.push("a long state".into(), Weight::Exempt), Ok(()));
+        assert!(!outlet.has_room());
+        assert!(outlet.poll_write(&mut context, &mut socket).is_pending());
+        assert_eq!(socket.taken, b"1234");
+        // What is begun still waits as a whole.
+        assert_eq!(sender.push("123".into(), Weight::Counted), Err(Full));
+        socket.room = 100;
+        assert!(matches!(outlet.poll_write(&mut context, &mut socket), Poll::Ready(Ok(()))));
+        assert_eq!(socket.taken, b"12345678a long state");
+        assert!(sender.is_empty() && outlet.has_room());
+        assert_eq!(sender.push("1234567890".into(), Weight::Counted), Ok(()));
+    }
+
+    #[test]
+    fn what_is_sent_in_part_is_sent_whole() {
+        let (sender, mut outlet) = outbox_of_socket(100);
+        let mut socket = Narrow { taken: Vec::new(), room: 2 };
+        let mut context = Context::from_waker(Waker::noop());
+        for piece in ["first", "second", "third"] {
+            assert_eq!(sender.push(piece.into(), Weight::Counted), Ok(()));
+        }
+        assert!(outlet.poll_write(&mut context, &mut socket).is_pending());
+        sender.end("bye".into(), Pending::Drop);
+        socket.room = 100;
+        assert!(matches!(outlet.poll_write(&mut context, &mut socket), Poll::Ready(Ok(()))));
+        assert_eq!(socket.taken, b"firstbye");
     }
 
     #[test]

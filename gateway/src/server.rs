@@ -3,19 +3,27 @@
 use std::{
     any::Any,
     io,
-    net::SocketAddr,
+    net::{SocketAddr, TcpListener},
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
 };
 
+use actix_codec::Framed;
 use actix_cors::Cors;
+use actix_http::{
+    HttpService, Request,
+    h1::{Codec, ExpectHandler},
+};
+use actix_server::{GracefulShutdownSignal, Server, ServerHandle};
+use actix_service::{Service, ServiceFactory, fn_service, map_config};
 use actix_tls::accept::rustls_0_23::TlsStream;
 use actix_web::{
-    App as HttpApp, HttpServer,
-    dev::{RequestHead, ServerHandle},
+    App as HttpApp,
+    body::BoxBody,
+    dev::{AppConfig, RequestHead, ServiceResponse},
     http::header::{self, HeaderValue},
-    middleware::{Compress, DefaultHeaders},
+    middleware::{Compat, Compress, DefaultHeaders, from_fn},
     rt::net::TcpStream,
     web,
 };
@@ -24,19 +32,27 @@ use actors::{
     runtime::{node::Node, partition::Ports},
 };
 use rustls::pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject as _};
-use socket2::SockRef;
-use tokio::{sync::mpsc, task::JoinHandle, time::interval};
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::{
+    io::{AsyncRead, AsyncWrite},
+    sync::mpsc,
+    task::JoinHandle,
+    time::{MissedTickBehavior, interval},
+};
 
 use crate::{
     app::{App, SignalsProbe},
-    auth::KeyError,
+    auth::{self, KeyError},
     config::{GatewayConfig, TlsFiles},
-    http::{self, SessionsOfWorker},
+    http::{self, SessionsOfWorker, socket::upgraded},
     hub::{Hub, Sessions, ShardMessage, run_shard},
 };
 
 /// The head of a request must be there within this.
 const HEAD_WITHIN: Duration = Duration::from_secs(10);
+/// Whoever is refused before their body was read has so long to read why; a connection that is cut at once
+/// may take the answer with it.
+const LINGER: Duration = Duration::from_secs(1);
 /// Connections that wait to be accepted.
 const BACKLOG: u32 = 4_096;
 /// Bytes that a peer does not take may wait for so long.
@@ -113,47 +129,39 @@ impl Gateway {
         let app = App::new(config, hub, node, workers, signals_probe)?;
         let shared = app.clone();
         let tls = app.config().tls.as_ref().map(tls_settings).transpose()?;
-        let is_tls = tls.is_some();
-        let serves_clients = app.config().serves_clients;
-        let factory = move || {
-            let sessions = start_shard(&shared, idle_after);
-            HttpApp::new()
-                .wrap(Compress::default())
-                .wrap(cross_origin(&shared))
-                .wrap(security_headers(is_tls))
-                .app_data(web::Data::new(shared.clone()))
-                .app_data(web::Data::new(SessionsOfWorker(sessions)))
-                .configure(if serves_clients { http::routes } else { http::own_routes })
-        };
         let failed = |source| StartError::Listen { address: listen, source };
-        let server = HttpServer::new(factory)
+        let listener = listener(listen).map_err(failed)?;
+        let address = listener.local_addr().map_err(failed)?;
+        let builder = Server::build()
             .workers(workers)
             .backlog(BACKLOG)
-            // An answer must not wait until the client has acknowledged the one before it.
-            .tcp_nodelay(true)
             // `limits.connections` and `limits.memory_bytes` refuse with a reason; this would
             // leave clients waiting.
-            .max_connections(usize::MAX)
-            .client_request_timeout(HEAD_WITHIN)
-            .on_connect(|connection, _| set_user_timeout(connection))
+            .max_concurrent_connections(usize::MAX)
             .shutdown_timeout(5)
             .disable_signals();
-        let server = match tls {
-            Some(tls) => server.bind_rustls_0_23(listen, tls),
-            None => server.bind(listen),
+        let ends = builder.graceful_shutdown_signal();
+        let builder = match tls {
+            Some(tls) => builder.listen("https", listener, move || {
+                service(&shared, idle_after, &ends).rustls_0_23(tls.clone())
+            }),
+            None => {
+                builder.listen("http", listener, move || service(&shared, idle_after, &ends).tcp())
+            }
         };
-        let server = server.map_err(failed)?;
-        let address = server.addrs().first().copied().unwrap_or(listen);
-        let server = server.run();
+        let server = builder.map_err(failed)?.run();
         let handle = server.handle();
         let server = tokio::spawn(server);
         let tidied = app.clone();
         let tidy = tokio::spawn(async move {
             let (mut look, mut tidy) = (interval(LOOK_AT_MEMORY), interval(TIDY));
+            let mut revoked = interval(auth::LOOK_EVERY);
+            revoked.set_missed_tick_behavior(MissedTickBehavior::Delay);
             loop {
                 tokio::select! {
                     _ = look.tick() => tidied.look_at_memory(),
                     _ = tidy.tick() => tidied.tidy(),
+                    _ = revoked.tick() => tidied.look_at_revocations().await,
                 }
             }
         });
@@ -205,6 +213,84 @@ impl Gateway {
     }
 }
 
+fn listener(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    socket.set_reuse_address(true)?;
+    socket.bind(&address.into())?;
+    socket.listen(BACKLOG as i32)?;
+    Ok(socket.into())
+}
+
+/// What a worker does with its connections: requests go by the routes, those that ask for an upgrade are
+/// handed over with their connection.
+#[expect(clippy::type_complexity, reason = "aliases cannot hold what is not named")]
+fn service<T>(
+    shared: &App,
+    idle_after: Duration,
+    ends: &GracefulShutdownSignal,
+) -> HttpService<
+    T,
+    impl ServiceFactory<
+        Request,
+        Config = (),
+        Response = ServiceResponse<BoxBody>,
+        Error = actix_web::Error,
+        InitError = (),
+        Future: 'static,
+        Service: Service<Request, Future: 'static> + 'static,
+    > + use<T>,
+    BoxBody,
+    ExpectHandler,
+    impl ServiceFactory<
+        (Request, Framed<T, Codec>),
+        Config = (),
+        Response = (),
+        Error = actix_http::Error,
+        InitError = (),
+        Future: 'static,
+    > + use<T>,
+>
+where
+    T: AsyncRead + AsyncWrite + Unpin + 'static,
+{
+    let sessions = start_shard(shared, idle_after);
+    let config = shared.config();
+    let headers = security_headers(config.tls.is_some());
+    let headers = headers.into_iter().fold(DefaultHeaders::new(), DefaultHeaders::add);
+    let routes = HttpApp::new()
+        .wrap(Compress::default())
+        .wrap(cross_origin(shared))
+        .wrap(from_fn(http::observe))
+        .wrap(Compat::new(headers))
+        .app_data(web::Data::new(shared.clone()))
+        .app_data(web::Data::new(SessionsOfWorker(sessions.clone())))
+        .configure(if config.serves_clients { http::routes } else { http::own_routes });
+    let app = shared.clone();
+    let upgrade = move |(request, framed): (Request, Framed<T, Codec>)| {
+        let (app, sessions) = (app.clone(), sessions.clone());
+        async move {
+            let parts = framed.into_parts();
+            upgraded(&app, &sessions, &request, (parts.io, parts.read_buf)).await;
+            Ok(())
+        }
+    };
+    let ends = ends.clone();
+    let ends = move || {
+        let ends = ends.clone();
+        async move { ends.notified().await }
+    };
+    HttpService::build()
+        // Connections that are kept alive and idle end with the server, and not five seconds later.
+        .graceful_shutdown_signal(ends)
+        // An answer must not wait until the client has acknowledged the one before it.
+        .tcp_nodelay(true)
+        .client_request_timeout(HEAD_WITHIN)
+        .client_disconnect_timeout(LINGER)
+        .on_connect_ext(|connection: &T, _| set_user_timeout(connection))
+        .upgrade(fn_service(upgrade))
+        .finish(map_config(routes, |_| AppConfig::default()))
+}
+
 /// A peer that takes no bytes for [`STUCK_FOR`] is cut by the kernel: nothing else could, since
 /// who waits for room in its window cannot be told to stop.
 fn set_user_timeout(connection: &dyn Any) {
@@ -219,12 +305,17 @@ fn set_user_timeout(connection: &dyn Any) {
     }
 }
 
-fn security_headers(is_tls: bool) -> DefaultHeaders {
-    let headers = DefaultHeaders::new()
-        .add(("content-security-policy", CONTENT_SECURITY_POLICY))
-        .add(("x-content-type-options", "nosniff"))
-        .add(("referrer-policy", "no-referrer"));
-    if is_tls { headers.add(("strict-transport-security", STRICT_TRANSPORT)) } else { headers }
+/// Headers of every response.
+pub(crate) fn security_headers(is_tls: bool) -> Vec<(&'static str, &'static str)> {
+    let mut headers = vec![
+        ("content-security-policy", CONTENT_SECURITY_POLICY),
+        ("x-content-type-options", "nosniff"),
+        ("referrer-policy", "no-referrer"),
+    ];
+    if is_tls {
+        headers.push(("strict-transport-security", STRICT_TRANSPORT));
+    }
+    headers
 }
 
 /// Lets pages of the allowed origins call the HTTP interface; the same list guards `/ws`.
@@ -277,7 +368,8 @@ fn tls_settings(files: &TlsFiles) -> Result<rustls::ServerConfig, StartError> {
 fn start_shard(app: &App, idle_after: Duration) -> Sessions {
     let (shard, queue) = app.hub().take_shard().expect("there is a shard for every worker");
     let gauge = app.shards()[shard].clone();
-    let sessions = Sessions::new(app.hub().clone(), shard, idle_after, gauge);
+    let revocations = app.verifier().revocations().clone();
+    let sessions = Sessions::new(app.hub().clone(), shard, idle_after, revocations, gauge);
     let signals = app.hub().signals().subscribe();
     actix_web::rt::spawn(run_shard(sessions.clone(), queue, signals));
     sessions

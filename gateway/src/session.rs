@@ -9,14 +9,15 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actors::ports::Signal;
+use actors::{ports::Signal, span, trace};
 use bytes::Bytes;
 use schemas::{Code, EntityId, EntityKey, Kind, Seq, Verdict, json};
 use serde::Deserialize;
 use serde_json::{Map, Value, json as value};
+use tracing::Span;
 
 use crate::{
-    app::App,
+    app::{App, StrangerPermit},
     auth::{Identity, TokenError},
     commands::{self, NewCommand},
     frame::{self, CloseCode, Message},
@@ -26,12 +27,15 @@ use crate::{
         presence_name, write_array,
     },
     limits::Bucket,
+    metrics::Interface,
     outbox::{Pending, Weight},
     problem::Problem,
 };
 
 /// Unreadable messages that a client may send in a minute.
 const BAD_MESSAGES: u32 = 10;
+/// Requests over a limit that a client may make in a minute: one that does not listen is closed.
+const REFUSED_MOST: u32 = 500;
 /// Entities that one client may be at.
 const MOST_JOINED: usize = 10_000;
 /// Bytes of a signal's data.
@@ -46,16 +50,25 @@ pub enum Mode {
     Echo,
 }
 
+/// Who opens a session.
+pub enum Visitor {
+    /// Somebody whose token came with the handshake.
+    Known(Identity),
+    /// Somebody who has yet to authenticate, and counts against what their address may have of those.
+    Stranger(Option<StrangerPermit>),
+}
+
 /// A client's session.
 pub struct Session {
     app: App,
     sessions: Sessions,
     client: Rc<Client>,
     mode: Mode,
-    identity: RefCell<Option<Identity>>,
     bad: Bucket,
+    refused: Bucket,
     joins: Bucket,
     signals: Bucket,
+    stranger: Cell<Option<StrangerPermit>>,
     /// Joins that are on their way, so that a flood of them is bounded too.
     joining: Cell<usize>,
     /// Commands that have no answer yet, by ticket.
@@ -68,6 +81,8 @@ struct PendingCommand {
     since: Instant,
     /// Held until the answer, once the log has the command.
     permit: Option<InFlight>,
+    /// Of a command that is traced; ends with its answer.
+    _span: Span,
 }
 
 #[derive(Deserialize)]
@@ -138,19 +153,21 @@ struct HistoryFields {
 struct NoFields {}
 
 impl Session {
-    /// A session for a client that may be authenticated already.
+    /// A session for a client.
     pub fn new(
         app: App,
         sessions: Sessions,
         client: Rc<Client>,
         mode: Mode,
-        identity: Option<Identity>,
+        visitor: Visitor,
     ) -> Rc<Self> {
         let limits = &app.config().limits;
         let session = Rc::new(Self {
             bad: Bucket::new(BAD_MESSAGES, Duration::from_secs(60)),
+            refused: Bucket::new(REFUSED_MOST, Duration::from_secs(60)),
             joins: Bucket::new(limits.joins_per_second, Duration::from_secs(1)),
             signals: Bucket::new(limits.signals_per_second, Duration::from_secs(1)),
+            stranger: Cell::new(None),
             joining: Cell::new(0),
             pending: RefCell::default(),
             next_ticket: Cell::new(0),
@@ -158,18 +175,17 @@ impl Session {
             sessions,
             client,
             mode,
-            identity: RefCell::new(None),
         });
         session.sessions.attach(session.clone());
-        match (mode, identity) {
+        match (mode, visitor) {
             (Mode::Echo, _) => {
                 session.client.expires.set(Some(schemas::Timestamp::from_millis(i64::MAX)))
             }
-            (Mode::Protocol, Some(identity)) => {
+            (Mode::Protocol, Visitor::Known(identity)) => {
                 session.take_identity(identity);
                 session.greet();
             }
-            (Mode::Protocol, None) => {}
+            (Mode::Protocol, Visitor::Stranger(permit)) => session.stranger.set(permit),
         }
         session
     }
@@ -181,13 +197,13 @@ impl Session {
 
     fn take_identity(&self, identity: Identity) {
         self.client.expires.set(Some(identity.expires));
+        self.stranger.set(None);
         self.client.expiry_announced.set(false);
-        *self.client.principal.borrow_mut() = Some(identity.principal.clone());
-        *self.identity.borrow_mut() = Some(identity);
+        *self.client.identity.borrow_mut() = Some(Rc::new(identity));
     }
 
     fn greet(&self) {
-        let Some(identity) = &*self.identity.borrow() else { return };
+        let Some(identity) = &*self.client.identity.borrow() else { return };
         let config = self.app.config();
         self.client.send_json(&value!({
             "type": "connected",
@@ -240,6 +256,7 @@ impl Session {
 
     fn unreadable(&self, reason: &str) {
         let problem = Problem::new(Code::Invalid, reason);
+        self.app.metrics().problem(Interface::WebSocket, problem.code);
         self.client.send_json(&value!({"error": problem.to_answer()}));
         if self.bad.take("unreadable messages").is_err() {
             self.client.close(CloseCode::Policy, "too many unreadable messages", Pending::Send);
@@ -271,6 +288,11 @@ impl Session {
     }
 
     fn refuse(&self, id: Option<&Arc<str>>, problem: &Problem) {
+        self.app.metrics().problem(Interface::WebSocket, problem.code);
+        if problem.code == Code::RateLimited && self.refused.take("refusals").is_err() {
+            self.client.close(CloseCode::TooMany, "too many requests", Pending::Send);
+            return;
+        }
         let error = problem.to_answer().to_string();
         let message = match id {
             Some(id) => format!("{{\"id\":{id},\"error\":{error}}}"),
@@ -286,12 +308,12 @@ impl Session {
         self.client.send(frame::text(&message), weight);
     }
 
-    fn identity(&self) -> Result<Identity, Problem> {
+    fn identity(&self) -> Result<Rc<Identity>, Problem> {
         let none = || Problem::new(Code::Unauthenticated, "authenticate first");
-        self.identity.borrow().clone().ok_or_else(none)
+        self.client.identity.borrow().clone().ok_or_else(none)
     }
 
-    fn allowed(&self, op: &str, entity: &EntityId) -> Result<Identity, Problem> {
+    fn allowed(&self, op: &str, entity: &EntityId) -> Result<Rc<Identity>, Problem> {
         let identity = self.identity()?;
         if identity.may(op, entity) {
             Ok(identity)
@@ -363,13 +385,14 @@ impl Session {
         let identity = match verified {
             Ok(identity) => identity,
             Err(error) => {
+                self.app.metrics().authentication_failed();
                 let problem = Problem::new(Code::Unauthenticated, error.to_string());
                 self.refuse(Some(request), &problem);
                 self.client.close(CloseCode::Unauthenticated, "bad token", Pending::Send);
                 return Ok(());
             }
         };
-        let before = self.identity.borrow().clone();
+        let before = self.client.identity.borrow().clone();
         if let Some(before) = &before
             && (before.principal != identity.principal || before.tenant != identity.tenant)
         {
@@ -481,9 +504,12 @@ impl Session {
             },
         )?;
         // Submitted before anything is awaited, so that order on the socket is order in the log.
-        let submitted = self.app.hub().submit(&command)?;
+        let span = span!(
+            "command", trace::begins(None), entity = %command.key.entity, command_id = %command.id
+        );
+        let submitted = span.in_scope(|| self.app.hub().submit(&command))?;
         let ticket = self.next_ticket.replace(self.next_ticket.get() + 1);
-        let pending = PendingCommand { request, since: Instant::now(), permit: None };
+        let pending = PendingCommand { request, since: Instant::now(), permit: None, _span: span };
         self.pending.borrow_mut().insert(ticket, pending);
         let session = self.clone();
         actix_web::rt::spawn(async move {
@@ -526,8 +552,8 @@ impl Session {
 
     /// A command of this client has an outcome.
     pub fn decided(self: &Rc<Self>, ticket: u64, delivery: &Delivery) {
-        let Some(PendingCommand { request, .. }) = self.settle(ticket) else { return };
-        let request = &request;
+        let Some(pending) = self.settle(ticket) else { return };
+        let request = &pending.request;
         let outcome = delivery.outcome();
         match (&outcome.verdict, outcome.repeats) {
             (Verdict::Accepted { seq, .. }, None) => {

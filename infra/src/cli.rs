@@ -20,7 +20,8 @@ use crate::{
     postgres::PostgresStore,
     serve::{self, Opened, Server},
     sqlite::{DataFolder, SqliteLog, SqliteStore},
-    telemetry, verify,
+    telemetry::Telemetry,
+    verify,
 };
 use actors::{
     ports::{Log, Store},
@@ -379,7 +380,6 @@ fn print_lines(lines: &[String]) -> anyhow::Result<ExitCode> {
 }
 
 fn serve(arguments: Serve, guards: Arc<Guards>) -> anyhow::Result<ExitCode> {
-    telemetry::start();
     let mut settings = settings(
         &arguments.place,
         Overrides {
@@ -401,6 +401,7 @@ fn serve(arguments: Serve, guards: Arc<Guards>) -> anyhow::Result<ExitCode> {
     });
     system.block_on(async {
         let started = Instant::now();
+        let telemetry = Telemetry::start(&settings.telemetry, &settings.node)?;
         let demo = match arguments.demo {
             true => Some(Demo::start(&mut settings).context("the simulators cannot be started")?),
             false => None,
@@ -420,6 +421,7 @@ fn serve(arguments: Serve, guards: Arc<Guards>) -> anyhow::Result<ExitCode> {
         wait_for_the_end().await.context("signals cannot be awaited")?;
         tracing::info!("draining");
         server.stop().await;
+        telemetry.stop().await;
         tracing::info!("stopped");
         Ok(ExitCode::SUCCESS)
     })

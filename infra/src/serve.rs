@@ -196,6 +196,7 @@ impl Server {
         let mut config = settings.gateway()?;
         let Opened { ports, mappings, kept } = open(settings, &guards).await?;
         config.guards = guards.clone();
+        config.mappings = Some(mappings.clone());
         let (signals, probe) = signals(settings).await?;
         let mut workers = Vec::new();
         if !settings.bridges.platforms().is_empty() {

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::cli::CommonArgs;
 use crate::error::Error;
+use crate::proto::Proto;
 use crate::socket::Endpoint;
 
 const TRIES: u32 = 5;
@@ -35,6 +36,17 @@ impl Accounts {
     }
 }
 
+/// What came of a request of a load.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Called {
+    /// With a status that says yes; a command with the entity's seq.
+    Accepted { posted: Option<u64> },
+    /// With another status.
+    Refused(u16),
+    /// No answer, or one that broke off: how.
+    Failed(&'static str),
+}
+
 /// One change of a journal, as far as the audit needs it.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -51,8 +63,21 @@ struct Page {
     more: bool,
 }
 
-/// Takes the address of `--url` apart: where sockets connect, and the server by HTTP.
-pub(crate) async fn locate(url: &str) -> Result<(Endpoint, Api), Error> {
+/// Takes the addresses of `--url` apart: where sockets connect, in turn, and the first server by HTTP.
+pub(crate) async fn locate(urls: &[String], proto: Proto) -> Result<(Vec<Endpoint>, Api), Error> {
+    let mut endpoints = Vec::with_capacity(urls.len());
+    let mut first = None;
+    for url in urls {
+        let (endpoint, api) = locate_one(url, proto).await?;
+        endpoints.push(endpoint);
+        first.get_or_insert(api);
+    }
+    let api = first.ok_or_else(|| Error::Usage("--url: none is given".to_owned()))?;
+    Ok((endpoints, api))
+}
+
+/// Takes one address apart.
+pub(crate) async fn locate_one(url: &str, proto: Proto) -> Result<(Endpoint, Api), Error> {
     let wrong = |why: &str| Error::Usage(format!("--url {url}: {why}"));
     let parsed = Url::parse(url).map_err(|error| wrong(&error.to_string()))?;
     if parsed.scheme() != "ws" {
@@ -70,14 +95,24 @@ pub(crate) async fn locate(url: &str) -> Result<(Endpoint, Api), Error> {
         .timeout(Duration::from_secs(30))
         .build()
         .map_err(|source| Error::Http { call: base.clone(), source })?;
-    Ok((Endpoint { address, host, path: parsed.path().to_owned() }, Api { http, base }))
+    Ok((
+        Endpoint { address, host, path: parsed.path().to_owned(), proto, receive_buffer: None },
+        Api { http, base },
+    ))
 }
 
 impl Api {
     /// The tokens that the options ask for.
-    pub(crate) async fn accounts(&self, common: &CommonArgs) -> Result<Accounts, Error> {
+    pub(crate) async fn accounts(
+        &self,
+        common: &CommonArgs,
+        proto: Proto,
+    ) -> Result<Accounts, Error> {
         if let Some(token) = &common.token {
             return Ok(Accounts(vec![token.as_str().into()]));
+        }
+        if proto == Proto::Centrifugo {
+            return Ok(Accounts(vec!["".into()]));
         }
         if let Some(name) = &common.dev_sub {
             return Ok(Accounts(vec![self.dev_token(name).await?]));
@@ -149,6 +184,36 @@ impl Api {
         }
     }
 
+    /// One request of a load, without a second try.
+    pub(crate) async fn get(&self, path: &str, token: &str) -> Called {
+        let request = self.http.get(format!("{}{path}", self.base)).bearer_auth(token);
+        match request.send().await {
+            Ok(response) if response.status().is_success() => match response.bytes().await {
+                Ok(_) => Called::Accepted { posted: None },
+                Err(error) => Called::Failed(failure(&error)),
+            },
+            Ok(response) => Called::Refused(response.status().as_u16()),
+            Err(error) => Called::Failed(failure(&error)),
+        }
+    }
+
+    /// One command of a load, without a second try.
+    pub(crate) async fn post(&self, path: &str, body: &Value, token: &str) -> Called {
+        #[derive(Deserialize)]
+        struct Answered {
+            seq: u64,
+        }
+        let request = self.http.post(format!("{}{path}", self.base)).bearer_auth(token).json(body);
+        match request.send().await {
+            Ok(response) if response.status().is_success() => match response.json().await {
+                Ok(Answered { seq }) => Called::Accepted { posted: Some(seq) },
+                Err(error) => Called::Failed(failure(&error)),
+            },
+            Ok(response) => Called::Refused(response.status().as_u16()),
+            Err(error) => Called::Failed(failure(&error)),
+        }
+    }
+
     /// Calls, and again a few times while the server asks to wait.
     async fn call(
         &self,
@@ -175,6 +240,19 @@ impl Api {
             let seconds = header.and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(1);
             tokio::time::sleep(Duration::from_secs(seconds).min(LONGEST_WAIT)).await;
         }
+    }
+}
+
+/// A short name to count by.
+fn failure(error: &reqwest::Error) -> &'static str {
+    if error.is_timeout() {
+        "timed out"
+    } else if error.is_connect() {
+        "connect"
+    } else if error.is_decode() {
+        "not what a command answers"
+    } else {
+        "broke off"
     }
 }
 

@@ -7,6 +7,8 @@ use std::time::Duration;
 use clap::{ArgGroup, Args, Parser, Subcommand, ValueEnum};
 use serde::{Serialize, Serializer};
 
+use crate::compare::WorseBy;
+use crate::proto::Proto;
 use crate::slo::Slo;
 use crate::units::{parse_duration, parse_rate};
 
@@ -24,21 +26,30 @@ pub struct Cli {
 /// What to run.
 #[derive(Debug, Subcommand)]
 pub enum Scenario {
+    /// A scenario file: phases, ramps, reconnect storms, slow readers
+    Run(RunArgs),
     /// One publisher a room, many subscribers: delivery latency, loss, repeats, order
     Fanout(FanoutArgs),
     /// Commands to many entities: answer latency, and the journal afterwards
     Commands(CommandsArgs),
     /// Many sockets that do nothing: memory per socket, time to open
     Idle(IdleArgs),
+    /// The highest rate of a fan-out at which the objectives hold
+    Capacity(CapacityArgs),
+    /// One report of those of several processes
+    Merge(MergeArgs),
 }
 
 impl Scenario {
-    /// The options that all scenarios have.
-    pub fn common(&self) -> &CommonArgs {
+    /// What becomes of the report.
+    pub fn output(&self) -> &OutputArgs {
         match self {
-            Self::Fanout(args) => &args.common,
-            Self::Commands(args) => &args.common,
-            Self::Idle(args) => &args.common,
+            Self::Run(args) => &args.common.output,
+            Self::Fanout(args) => &args.common.output,
+            Self::Commands(args) => &args.common.output,
+            Self::Idle(args) => &args.common.output,
+            Self::Capacity(args) => &args.fanout.common.output,
+            Self::Merge(args) => &args.output,
         }
     }
 }
@@ -48,9 +59,9 @@ impl Scenario {
 #[serde(rename_all = "camelCase")]
 #[command(next_help_heading = "Common options")]
 pub struct CommonArgs {
-    /// The server's WebSocket address
-    #[arg(long, default_value = "ws://127.0.0.1:8080/ws")]
-    pub url: String,
+    /// A server's WebSocket address; repeated, connections take turns, and HTTP goes to the first
+    #[arg(long = "url", value_name = "URL", default_value = "ws://127.0.0.1:8080/ws")]
+    pub urls: Vec<String>,
     /// Token for all connections [default: asks POST /dev/token for the users load-0, load-1, …]
     #[arg(long, conflicts_with = "dev_sub")]
     #[serde(skip)]
@@ -61,32 +72,17 @@ pub struct CommonArgs {
     /// How many users, load-0, load-1, …, without --token and --dev-sub
     #[arg(long, value_name = "N", default_value_t = 8, value_parser = at_least_one)]
     pub users: usize,
-    /// How long to measure (idle: to hold)
-    #[arg(long, default_value = "10s", value_parser = parse_duration)]
-    #[serde(serialize_with = "seconds")]
-    pub duration: Duration,
-    /// How long to send before measuring; loss is counted from the first message
-    #[arg(long, default_value = "2s", value_parser = parse_duration)]
-    #[serde(serialize_with = "seconds")]
-    pub warmup: Duration,
     /// How long to wait for what is under way at the end; what has not come by then is lost
     #[arg(long, default_value = "10s", value_parser = parse_duration)]
     #[serde(serialize_with = "seconds")]
     pub drain: Duration,
-    /// An objective, repeatable: p50 p75 p90 p95 p99 p999 max =DURATION, lost duplicate reordered
-    /// errors =COUNT
-    #[arg(long = "slo", value_name = "NAME=BOUND")]
-    #[serde(rename = "slo", serialize_with = "texts")]
-    pub slos: Vec<Slo>,
-    /// Writes everything measured as JSON
-    #[arg(long, value_name = "FILE")]
-    pub json: Option<PathBuf>,
-    /// Writes a page with plots
-    #[arg(long, value_name = "FILE")]
-    pub html: Option<PathBuf>,
-    /// The server's process id, to read its CPU time and memory from /proc
-    #[arg(long, value_name = "PID")]
-    pub server_pid: Option<u32>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    /// What becomes of the report.
+    pub output: OutputArgs,
+    /// A server's process id, to read its CPU time and memory from /proc; repeated, they are summed
+    #[arg(long = "server-pid", value_name = "PID")]
+    pub server_pids: Vec<u32>,
     /// Seed of phases, masks and command ids [default: from the time]
     #[arg(long)]
     pub seed: Option<u64>,
@@ -99,6 +95,90 @@ pub struct CommonArgs {
     /// How many sockets to open at a time
     #[arg(long, value_name = "N", default_value_t = 64, value_parser = at_least_one)]
     pub opening: usize,
+}
+
+/// What becomes of the report.
+#[derive(Debug, Clone, Args, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct OutputArgs {
+    /// An objective, repeatable: p50 p75 p90 p95 p99 p999 max =DURATION, also of a named
+    /// distribution (http.p99=200ms); lost duplicate reordered errors =COUNT
+    #[arg(long = "slo", value_name = "NAME=BOUND")]
+    #[serde(rename = "slo", serialize_with = "texts")]
+    pub slos: Vec<Slo>,
+    /// Writes everything measured as JSON
+    #[arg(long, value_name = "FILE")]
+    pub json: Option<PathBuf>,
+    /// Writes a page with plots
+    #[arg(long, value_name = "FILE")]
+    pub html: Option<PathBuf>,
+    /// Writes the result in Prometheus' text exposition format
+    #[arg(long, value_name = "FILE")]
+    pub prometheus: Option<PathBuf>,
+    /// Compares with an earlier report of the same scenario, written with --json
+    #[arg(long, value_name = "FILE")]
+    pub baseline: Option<PathBuf>,
+    /// How much worse than the baseline it may be, repeatable: 20% of rate, p99 and cpu, or of one
+    /// by name: http.p99=20%
+    #[arg(long = "worse-by", value_name = "[NAME=]PERCENT", requires = "baseline")]
+    #[serde(skip)]
+    pub worse_by: Vec<WorseBy>,
+}
+
+/// Options of `capacity`; --rate is where it begins.
+#[derive(Debug, Clone, Args, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct CapacityArgs {
+    /// The highest rate to try, messages a second into each room
+    #[arg(long, value_name = "PER_SECOND", default_value = "100000", value_parser = parse_rate)]
+    pub up_to: f64,
+    /// How close the rates that held and did not shall come
+    #[arg(long, value_name = "PERCENT", default_value = "10", value_parser = parse_rate)]
+    pub precision: f64,
+    #[command(flatten)]
+    #[serde(flatten)]
+    /// The fan-out.
+    pub fanout: FanoutArgs,
+}
+
+/// Options of `merge`.
+#[derive(Debug, Clone, Args, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct MergeArgs {
+    /// Reports that were written with --json
+    #[arg(value_name = "REPORT.json", required = true)]
+    pub files: Vec<PathBuf>,
+    #[command(flatten)]
+    #[serde(flatten)]
+    /// What becomes of the report.
+    pub output: OutputArgs,
+}
+
+/// When to measure, in scenarios without phases.
+#[derive(Debug, Clone, Args, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WindowArgs {
+    /// How long to measure (idle: to hold)
+    #[arg(long, default_value = "10s", value_parser = parse_duration)]
+    #[serde(serialize_with = "seconds")]
+    pub duration: Duration,
+    /// How long to send before measuring; loss is counted from the first message
+    #[arg(long, default_value = "2s", value_parser = parse_duration)]
+    #[serde(serialize_with = "seconds")]
+    pub warmup: Duration,
+}
+
+/// Options of `run`.
+#[derive(Debug, Clone, Args, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct RunArgs {
+    /// The scenario file
+    #[arg(value_name = "SCENARIO.toml")]
+    pub file: PathBuf,
+    #[command(flatten)]
+    #[serde(flatten)]
+    /// The options that all scenarios have.
+    pub common: CommonArgs,
 }
 
 /// Options of `fanout`.
@@ -117,6 +197,13 @@ pub struct FanoutArgs {
     /// Length of a message's text
     #[arg(long, value_name = "BYTES", default_value_t = 128)]
     pub payload: usize,
+    /// What the server speaks
+    #[arg(long, value_enum, default_value_t)]
+    pub proto: Proto,
+    #[command(flatten)]
+    #[serde(flatten)]
+    /// When to measure.
+    pub window: WindowArgs,
     #[command(flatten)]
     #[serde(flatten)]
     /// The options that all scenarios have.
@@ -162,6 +249,10 @@ pub struct CommandsArgs {
     pub baseline_in_flight: Option<usize>,
     #[command(flatten)]
     #[serde(flatten)]
+    /// When to measure.
+    pub window: WindowArgs,
+    #[command(flatten)]
+    #[serde(flatten)]
     /// The options that all scenarios have.
     pub common: CommonArgs,
 }
@@ -189,6 +280,13 @@ pub struct IdleArgs {
     /// Each joins a room of its own
     #[arg(long)]
     pub joined_own: bool,
+    /// What the server speaks
+    #[arg(long, value_enum, default_value_t)]
+    pub proto: Proto,
+    #[command(flatten)]
+    #[serde(flatten)]
+    /// When to measure.
+    pub window: WindowArgs,
     #[command(flatten)]
     #[serde(flatten)]
     /// The options that all scenarios have.
@@ -232,5 +330,7 @@ mod tests {
         assert_eq!(parse(&[]).unwrap_err(), 2);
         assert_eq!(parse(&["--rate", "10", "--in-flight", "10"]).unwrap_err(), 2);
         assert_eq!(parse(&["--rate", "10", "--slo", "p42=1ms"]).unwrap_err(), 2);
+        assert_eq!(parse(&["--rate", "10", "--worse-by", "20%"]).unwrap_err(), 2);
+        assert!(parse(&["--rate", "10", "--worse-by", "20%", "--baseline", "a.json"]).is_ok());
     }
 }

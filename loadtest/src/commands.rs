@@ -20,6 +20,7 @@ use crate::fleet::{Fleet, Opener, Plan};
 use crate::measure::{Distribution, Recorder};
 use crate::pacer::{Backlog, Outlet, Pacer, Shot};
 use crate::progress::{Progress, note};
+use crate::proto::Proto;
 use crate::report::{Rate, Report};
 use crate::run::{add_counts, create_all, id_prefix, parameters, seed, watch, window};
 use crate::schedule::{Clock, Schedule, Window};
@@ -67,8 +68,8 @@ pub async fn run(args: &CommandsArgs) -> Result<Report, Error> {
     let common = &args.common;
     let seed = seed(common);
     let mut report = Report::new("commands", parameters(args, seed));
-    let (endpoint, api) = locate(&common.url).await?;
-    let accounts = api.accounts(common).await?;
+    let (endpoints, api) = locate(&common.urls, Proto::Switchyard).await?;
+    let accounts = api.accounts(common, Proto::Switchyard).await?;
     note(&format!("creating {} {}", args.entities, args.kind.plural()));
     let entities = create(&api, &accounts, args).await?;
     let sources: Vec<Source> =
@@ -98,10 +99,10 @@ pub async fn run(args: &CommandsArgs) -> Result<Report, Error> {
         let slot = answering.add(number, load);
         plans.push(Plan { slot, token: accounts.token(number), first: None });
     }
-    let mut fleet = Fleet::start(clock, &Opener::new(endpoint, common, seed), &progress, crews)?;
+    let mut fleet = Fleet::start(clock, &Opener::new(endpoints, common, seed), &progress, crews)?;
     fleet.settled().await?;
 
-    let window = window(clock, common);
+    let window = window(clock, &args.window);
     fleet.begin(window);
     let paced = match args.rate {
         Some(rate) => {
@@ -146,7 +147,7 @@ pub async fn run(args: &CommandsArgs) -> Result<Report, Error> {
         }
         let ratio = report.rates[0].achieved / rate;
         let in_flight = baseline_in_flight(args);
-        let of = if args.baseline_sqlite.is_some() { "sqlite" } else { "kafka" };
+        let of = if args.baseline_sqlite.is_some() { "sqlite" } else { "kafka" }.to_owned();
         report.baseline = Some(Baselines { of, record_bytes, in_flight, before, after, ratio });
     }
     Ok(report)

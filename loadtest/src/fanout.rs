@@ -18,6 +18,7 @@ use crate::ledger::Findings;
 use crate::measure::Distribution;
 use crate::pacer::{Backlog, Outlet, Pacer, Shot};
 use crate::progress::{Progress, note};
+use crate::proto::{Presence, Proto};
 use crate::random::Random;
 use crate::report::{Rate, Report};
 use crate::run::{add_counts, create_all, id_prefix, parameters, seed, watch, window};
@@ -27,7 +28,7 @@ use crate::socket::{Flushed, Outbox};
 /// What all threads know of a room.
 #[derive(Debug)]
 struct Room {
-    /// `room:<id>`.
+    /// Its name on the wire.
     entity: String,
     /// When the room's first message is due after the start of the window, in nanoseconds: rooms
     /// do not all send at once.
@@ -59,19 +60,21 @@ pub async fn run(args: &FanoutArgs) -> Result<Report, Error> {
     let common = &args.common;
     let seed = seed(common);
     let mut report = Report::new("fanout", parameters(args, seed));
-    let (endpoint, api) = locate(&common.url).await?;
-    let accounts = api.accounts(common).await?;
+    let (endpoints, api) = locate(&common.urls, args.proto).await?;
+    let accounts = api.accounts(common, args.proto).await?;
     let prefix = id_prefix();
     let ids: Vec<String> = (0..args.rooms).map(|number| format!("{prefix}-{number}")).collect();
-    note(&format!("creating {} rooms", args.rooms));
-    let bodies = ids.iter().map(|id| room_body(id)).collect();
-    create_all(&api, &accounts, "rooms", bodies).await?;
+    if args.proto == Proto::Switchyard {
+        note(&format!("creating {} rooms", args.rooms));
+        let bodies = ids.iter().map(|id| room_body(id)).collect();
+        create_all(&api, &accounts, "rooms", bodies).await?;
+    }
 
     let mut random = Random::new(seed);
     let rooms: Arc<[Room]> = ids
         .iter()
         .map(|id| Room {
-            entity: format!("room:{id}"),
+            entity: args.proto.room(id),
             phase_ns: (random.next_unit() * Schedule::period_ns(args.rate)) as u64,
             sent: AtomicU64::new(0),
             answered: AtomicU64::new(0),
@@ -84,31 +87,29 @@ pub async fn run(args: &FanoutArgs) -> Result<Report, Error> {
     let clock = Clock::start();
     let progress = Arc::new(Progress::new("deliveries", common.threads));
     let mut crews: Vec<(Listening, Vec<Plan>)> = (0..common.threads)
-        .map(|_| (Listening::new(Arc::clone(&rooms), args.rate, Arc::clone(&progress)), vec![]))
+        .map(|_| (Listening::new(Arc::clone(&rooms), args, Arc::clone(&progress)), vec![]))
         .collect();
     let mut account = 0;
     for number in 0..args.rooms {
         let (listening, plans) = &mut crews[number % common.threads];
-        let join = format!(
-            r#"{{"id":1,"op":"join","entity":"{}","presence":false}}"#,
-            rooms[number].entity
-        );
         for _ in 0..args.subscribers {
             let (slot, token) = (listening.add_subscriber(number), accounts.token(account));
-            plans.push(Plan { slot, token, first: Some(join.clone()) });
+            let first = Some(args.proto.join(&token, &rooms[number].entity, Presence::Hidden));
+            plans.push(Plan { slot, token, first });
             account += 1;
         }
         let (slot, token) = (listening.add_publisher(number), accounts.token(number));
-        plans.push(Plan { slot, token, first: None });
+        let first = args.proto.greeting(&token);
+        plans.push(Plan { slot, token, first });
     }
 
     note(&format!("opening {} sockets", args.rooms * (args.subscribers + 1)));
-    let mut fleet = Fleet::start(clock, &Opener::new(endpoint, common, seed), &progress, crews)?;
+    let mut fleet = Fleet::start(clock, &Opener::new(endpoints, common, seed), &progress, crews)?;
     fleet.settled().await?;
     let outlet = Publishers::new(&rooms, args)?;
     report.set_count("opened ms", clock.now_ns() / 1_000_000);
 
-    let window = window(clock, common);
+    let window = window(clock, &args.window);
     fleet.begin(window);
     let schedules = rooms.iter().map(|room| room.schedule(window, args.rate)).collect();
     let pacer = Pacer::start(clock, schedules, window, outlet)?;
@@ -173,6 +174,7 @@ fn fill(report: &mut Report, args: &FanoutArgs, rooms: &[Room], total: Summary) 
 /// The publishers' sockets, written to by the pacer.
 struct Publishers {
     rooms: Arc<[Room]>,
+    proto: Proto,
     payload: usize,
     message: String,
     /// Rooms with bytes that have not left.
@@ -186,6 +188,7 @@ impl Publishers {
         }
         Ok(Self {
             rooms: Arc::clone(rooms),
+            proto: args.proto,
             payload: args.payload,
             message: String::new(),
             waiting: Vec::new(),
@@ -197,7 +200,7 @@ impl Outlet for Publishers {
     fn fire(&mut self, shot: Shot) {
         let room = &self.rooms[shot.slot];
         let Some(outbox) = room.publisher.get() else { return };
-        write_post(&mut self.message, &room.entity, shot, self.payload);
+        self.proto.write_post(&mut self.message, &room.entity, shot, self.payload);
         outbox.queue_text(self.message.as_bytes());
         if !self.waiting.contains(&shot.slot) {
             self.waiting.push(shot.slot);
@@ -211,28 +214,6 @@ impl Outlet for Publishers {
         });
         if self.waiting.is_empty() { Backlog::None } else { Backlog::Some }
     }
-}
-
-/// Writes the command that posts a message.
-fn write_post(out: &mut String, entity: &str, shot: Shot, payload: usize) {
-    use std::fmt::Write;
-
-    const PADDING: &str = "the quick brown fox jumps over the lazy dog ";
-    out.clear();
-    write!(
-        out,
-        r#"{{"id":{},"op":"command","entity":"{entity}","body":{{"type":"post","text":""#,
-        shot.number
-    )
-    .expect("writing to a string does not fail");
-    let from = out.len();
-    write!(out, "{}:{}:", shot.number, shot.intended_ns)
-        .expect("writing to a string does not fail");
-    while out.len() - from < payload {
-        let missing = payload - (out.len() - from);
-        out.push_str(&PADDING[..missing.min(PADDING.len())]);
-    }
-    out.push_str(r#""}}"#);
 }
 
 #[cfg(test)]

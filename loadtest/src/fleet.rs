@@ -16,6 +16,7 @@ use tokio::task::{JoinSet, LocalSet};
 use crate::cli::CommonArgs;
 use crate::error::Error;
 use crate::progress::Progress;
+use crate::proto::Proto;
 use crate::random::Random;
 use crate::schedule::{Clock, Window};
 use crate::socket::{Closed, Endpoint, Outbox, Scratch, Socket, scratch};
@@ -64,16 +65,17 @@ pub(crate) struct Plan {
 /// How sockets are opened.
 #[derive(Debug, Clone)]
 pub(crate) struct Opener {
-    pub(crate) endpoint: Endpoint,
+    /// In turn.
+    pub(crate) endpoints: Vec<Endpoint>,
     pub(crate) sources: Vec<IpAddr>,
     pub(crate) at_a_time: usize,
     pub(crate) seed: u64,
 }
 
 impl Opener {
-    pub(crate) fn new(endpoint: Endpoint, common: &CommonArgs, seed: u64) -> Self {
+    pub(crate) fn new(endpoints: Vec<Endpoint>, common: &CommonArgs, seed: u64) -> Self {
         let at_a_time = common.opening.div_ceil(common.threads);
-        Self { endpoint, sources: common.connections_from.clone(), at_a_time, seed }
+        Self { endpoints, sources: common.connections_from.clone(), at_a_time, seed }
     }
 }
 
@@ -221,14 +223,15 @@ impl Crew {
             let (shard, permits) = (Rc::clone(shard), Rc::clone(&permits));
             let sources = &self.opener.sources;
             let source = (!sources.is_empty()).then(|| sources[index % sources.len()]);
-            let endpoint = self.opener.endpoint.clone();
+            let endpoints = &self.opener.endpoints;
+            let endpoint = endpoints[(index + self.number) % endpoints.len()].clone();
             let masks = Random::new(self.opener.seed ^ ((self.number as u64) << 32) ^ index as u64);
             tasks.spawn_local(async move {
                 let permit = permits.acquire().await;
                 let opened = Socket::connect(&endpoint, &plan.token, source, masks).await;
                 drop(permit);
                 let closed = match opened {
-                    Ok(socket) => shard.read(plan.slot, plan.first, socket).await,
+                    Ok(socket) => shard.read(plan.slot, plan.first, socket, endpoint.proto).await,
                     Err(closed) => closed,
                 };
                 shard.listener.borrow_mut().on_closed(plan.slot, &closed);
@@ -239,17 +242,26 @@ impl Crew {
 }
 
 impl<L: Listener> Shard<L> {
-    async fn read(&self, slot: usize, first: Option<String>, mut socket: Socket) -> Closed {
+    async fn read(
+        &self,
+        slot: usize,
+        first: Option<String>,
+        mut socket: Socket,
+        proto: Proto,
+    ) -> Closed {
         let outbox = socket.outbox();
         if let Some(first) = first {
             outbox.queue_text(first.as_bytes());
             outbox.flush();
         }
-        self.listener.borrow_mut().on_opened(slot, outbox);
+        self.listener.borrow_mut().on_opened(slot, Arc::clone(&outbox));
         loop {
             // One look at the clock for all that came in one read.
             let mut now_ns = None;
             let batch = socket.next_batch(&self.scratch, |text| {
+                if let Some(pong) = proto.pong(text) {
+                    outbox.queue_text(pong);
+                }
                 let now_ns = *now_ns.get_or_insert_with(|| self.clock.now_ns());
                 self.listener.borrow_mut().on_text(slot, text, now_ns);
             });

@@ -53,10 +53,16 @@ fn write_page(out: &mut String, report: &Report) -> std::fmt::Result {
     )?;
     objectives(out, report)?;
     results(out, report)?;
-    latencies(out, &report.distributions)?;
+    latencies(out, "Latencies", &report.distributions)?;
+    for phase in &report.phases {
+        let (from, until) = (phase.from_seconds, phase.until_seconds);
+        let title = format!("Phase {}, {from} to {until} s", phase.name);
+        latencies(out, &title, &phase.distributions)?;
+    }
     out.push_str(&percentile_plot(&report.distributions));
     out.push_str(&latency_plot(report));
     out.push_str(&rate_plot(report));
+    out.push_str(&usage_plots(report));
     for note in &report.notes {
         writeln!(out, "<p>{}</p>", escape(note))?;
     }
@@ -107,19 +113,18 @@ fn results(out: &mut String, report: &Report) -> std::fmt::Result {
             row(name, &used.summary())?;
         }
     }
-    if let Some(baseline) = &report.baseline {
-        for (name, text) in baseline.lines() {
-            row(&name, &text)?;
-        }
+    for (name, text) in report.extra_lines() {
+        row(&name, &text)?;
     }
     writeln!(out, "</table></div>")
 }
 
-fn latencies(out: &mut String, distributions: &[Distribution]) -> std::fmt::Result {
+fn latencies(out: &mut String, title: &str, distributions: &[Distribution]) -> std::fmt::Result {
     if distributions.is_empty() {
         return Ok(());
     }
-    writeln!(out, "<h2>Latencies</h2>\n<div class=\"wide\"><table>\n<tr><th></th>")?;
+    let title = escape(title);
+    writeln!(out, "<h2>{title}</h2>\n<div class=\"wide\"><table>\n<tr><th></th>")?;
     let quantiles = [0.5, 0.9, 0.99, 0.999, 1.0];
     for head in ["p50", "p90", "p99", "p99.9", "max", "count"] {
         write!(out, "<th class=\"number\">{head}</th>")?;
@@ -176,6 +181,24 @@ fn rate_plot(report: &Report) -> String {
     plot("Rate over time", &time_axis(), &y, &[Line { name, points }])
 }
 
+fn usage_plots(report: &Report) -> String {
+    let x = Axis {
+        name: "seconds of the measured time",
+        scale: Scale::Linear,
+        label: |seconds| format!("{seconds}"),
+    };
+    let cores = Axis { name: "cores", scale: Scale::Linear, label: |cores| format!("{cores:.2}") };
+    let memory =
+        Axis { name: "memory", scale: Scale::Linear, label: |bytes| format_bytes(bytes as u64) };
+    let line = |pick: fn(&crate::procfs::Sample) -> f64| {
+        let points = report.usage.iter().map(|sample| (sample.second, pick(sample))).collect();
+        [Line { name: "server".to_owned(), points }]
+    };
+    let mut plots = plot("CPU", &x, &cores, &line(|sample| sample.cores));
+    plots.push_str(&plot("Memory", &x, &memory, &line(|sample| sample.rss_bytes as f64)));
+    plots
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -198,7 +221,8 @@ mod tests {
         report.distributions.push(Distribution::of("delivery", &measured));
         for second in 0..3 {
             let (p50_ns, p99_ns) = (1_000_000, 40_000_000);
-            report.series.push(Second { second, rate: 1_000 + second, p50_ns, p99_ns });
+            let rate = 1_000 + second;
+            report.series.push(Second { second, rate, p50_ns, p99_ns, buckets: Vec::new() });
         }
         report.judge(&["p99=1ms".parse().unwrap()]);
         report

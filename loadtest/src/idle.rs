@@ -11,55 +11,57 @@ use crate::error::Error;
 use crate::fleet::{Fleet, Listener, Opener, Plan};
 use crate::procfs::Usage;
 use crate::progress::{Progress, note};
+use crate::proto::{Presence, Proto};
 use crate::report::{ProcessUse, Report};
 use crate::run::{add_counts, create_all, id_prefix, parameters, seed};
-use crate::scan::{Answer, scan};
+use crate::scan::{Answer, JOIN};
 use crate::schedule::{Clock, Window};
 use crate::socket::{Closed, Outbox};
-
-/// The id of the `join` request.
-const JOIN: u64 = 1;
 
 /// Runs the scenario.
 pub async fn run(args: &IdleArgs) -> Result<Report, Error> {
     let common = &args.common;
     let seed = seed(common);
     let mut report = Report::new("idle", parameters(args, seed));
-    let (endpoint, api) = locate(&common.url).await?;
-    let accounts = api.accounts(common).await?;
+    let (endpoints, api) = locate(&common.urls, args.proto).await?;
+    let accounts = api.accounts(common, args.proto).await?;
     let prefix = id_prefix();
     let rooms = match (args.join, args.joined_own) {
         (_, true) => args.sockets,
         (true, false) => 1,
         (false, false) => 0,
     };
-    let bodies: Vec<Value> =
-        (0..rooms).map(|number| room_body(&format!("{prefix}-{number}"))).collect();
-    create_all(&api, &accounts, "rooms", bodies).await?;
+    if args.proto == Proto::Switchyard {
+        let bodies: Vec<Value> =
+            (0..rooms).map(|number| room_body(&format!("{prefix}-{number}"))).collect();
+        create_all(&api, &accounts, "rooms", bodies).await?;
+    }
 
     let progress = Arc::new(Progress::new("ready", common.threads));
     let ready_with = if rooms > 0 { Ready::WithJoin } else { Ready::WithGreeting };
     let mut crews: Vec<(Holding, Vec<Plan>)> = (0..common.threads)
-        .map(|_| (Holding::new(ready_with, Arc::clone(&progress)), vec![]))
+        .map(|_| (Holding::new(ready_with, args.proto, Arc::clone(&progress)), vec![]))
         .collect();
     for number in 0..args.sockets {
         let (holding, plans) = &mut crews[number % common.threads];
-        let first = (rooms > 0).then(|| {
-            let entity = format!("room:{prefix}-{}", number % rooms);
-            format!(r#"{{"id":{JOIN},"op":"join","entity":"{entity}"}}"#)
-        });
-        let slot = holding.add();
-        plans.push(Plan { slot, token: accounts.token(number), first });
+        let (slot, token) = (holding.add(), accounts.token(number));
+        let first = if rooms > 0 {
+            let entity = args.proto.room(&format!("{prefix}-{}", number % rooms));
+            Some(args.proto.join(&token, &entity, Presence::Shown))
+        } else {
+            args.proto.greeting(&token)
+        };
+        plans.push(Plan { slot, token, first });
     }
-    let read = || common.server_pid.map(Usage::of).transpose();
+    let read = || Usage::of_all(&common.server_pids);
     let (before, own_before) = (read()?, Usage::of_self());
     note(&format!("opening {} sockets", args.sockets));
     let clock = Clock::start();
-    let mut fleet = Fleet::start(clock, &Opener::new(endpoint, common, seed), &progress, crews)?;
+    let mut fleet = Fleet::start(clock, &Opener::new(endpoints, common, seed), &progress, crews)?;
     fleet.settled().await?;
     let opened_ns = clock.now_ns();
     report.set_count("opened ms", opened_ns / 1_000_000);
-    progress.show_until(clock, "holding", opened_ns + common.duration.as_nanos() as u64).await;
+    progress.show_until(clock, "holding", opened_ns + args.window.duration.as_nanos() as u64).await;
     let (after, own_after) = (read()?, Usage::of_self());
     let summaries = fleet.finish(common.drain).await?;
 
@@ -69,7 +71,7 @@ pub async fn run(args: &IdleArgs) -> Result<Report, Error> {
         add_counts(&mut report.errors, summary.errors);
         add_counts(&mut report.closed, summary.closed);
     }
-    report.measured_seconds = common.duration.as_secs_f64();
+    report.measured_seconds = args.window.duration.as_secs_f64();
     report.set_count("sockets ready", ready);
     let seconds = clock.now_ns() as f64 / 1e9;
     let used = |before: Option<Usage>, after: Option<Usage>| {
@@ -88,6 +90,7 @@ pub async fn run(args: &IdleArgs) -> Result<Report, Error> {
 /// The sockets of one thread.
 struct Holding {
     ready_with: Ready,
+    proto: Proto,
     progress: Arc<Progress>,
     sockets: Vec<State>,
     unsettled: usize,
@@ -119,8 +122,15 @@ struct Held {
 }
 
 impl Holding {
-    fn new(ready_with: Ready, progress: Arc<Progress>) -> Self {
-        Self { ready_with, progress, sockets: Vec::new(), unsettled: 0, summary: Held::default() }
+    fn new(ready_with: Ready, proto: Proto, progress: Arc<Progress>) -> Self {
+        Self {
+            ready_with,
+            proto,
+            progress,
+            sockets: Vec::new(),
+            unsettled: 0,
+            summary: Held::default(),
+        }
     }
 
     fn add(&mut self) -> usize {
@@ -156,7 +166,7 @@ impl Listener for Holding {
 
     fn on_text(&mut self, slot: usize, text: &[u8], _: u64) {
         let mut result = None;
-        let scanned = scan(text, |item| match (item.id, item.answer) {
+        let scanned = self.proto.scan(text, |item| match (item.id, item.answer) {
             (Some(JOIN), Some(Answer::Ok { .. })) => result = Some(Ok(())),
             (_, Some(Answer::Error { code })) => {
                 result = Some(Err(format!("join: {}", String::from_utf8_lossy(code))));

@@ -74,6 +74,16 @@ impl Ledger {
         Seen::New
     }
 
+    /// What a subscriber that was away asks for: everything after this seq.
+    pub fn last_seq(&self) -> u64 {
+        self.next - 1
+    }
+
+    /// The server gave the state at `seq` in place of the changes up to there, as it may.
+    pub fn restore(&mut self, seq: u64) {
+        self.next = self.next.max(seq + 1);
+    }
+
     /// Whether everything up to and including `seq` was seen.
     pub fn has_all_up_to(&self, seq: u64) -> bool {
         self.next > seq && self.open.first().is_none_or(|&(from, _)| from > seq)

@@ -12,8 +12,10 @@
 
 mod api;
 pub mod baseline;
+pub mod capacity;
 pub mod cli;
 pub mod commands;
+pub mod compare;
 pub mod error;
 pub mod fanout;
 mod fleet;
@@ -22,16 +24,20 @@ pub mod html;
 pub mod idle;
 pub mod ledger;
 pub mod measure;
+pub mod merge;
 #[cfg(test)]
 mod mock;
 mod pacer;
 mod plot;
 pub mod procfs;
 mod progress;
+pub mod prometheus;
+pub mod proto;
 mod random;
 pub mod report;
 mod run;
 pub mod scan;
+pub mod scenario;
 pub mod schedule;
 pub mod slo;
 mod socket;

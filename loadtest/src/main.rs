@@ -22,6 +22,9 @@ async fn main() -> ExitCode {
     for verdict in report.slo.iter().filter(|verdict| !verdict.met) {
         eprintln!("loadtest: not met: {}, measured {}", verdict.objective, verdict.measured);
     }
+    for one in report.comparison.iter().filter(|one| !one.met) {
+        eprintln!("loadtest: worse than the baseline: {}: {}", one.name, one.summary());
+    }
     ExitCode::FAILURE
 }
 

@@ -5,7 +5,7 @@
 use std::collections::BTreeMap;
 
 use hdrhistogram::Histogram;
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::schedule::Window;
 
@@ -78,10 +78,7 @@ impl Recorder {
         if self.current.is_empty() {
             return;
         }
-        let values = self.seconds.entry(self.second).or_default();
-        for value in self.current.iter_recorded() {
-            values.push((value.value_iterated_to(), value.count_at_value()));
-        }
+        self.seconds.entry(self.second).or_default().extend(buckets_of(&self.current));
         self.current.reset();
     }
 
@@ -109,26 +106,16 @@ impl Recorder {
     pub(crate) fn series(&mut self) -> Vec<Second> {
         self.roll();
         let mut series = Vec::new();
-        let mut merged = second_histogram();
         let last = self.seconds.last_key_value().map_or(0, |(&second, _)| second + 1);
         for second in 0..last {
-            merged.reset();
-            for &(value, count) in self.seconds.get(&second).into_iter().flatten() {
-                merged.saturating_record_n(value, count);
-            }
-            series.push(Second {
-                second,
-                rate: merged.len(),
-                p50_ns: merged.value_at_quantile(0.5),
-                p99_ns: merged.value_at_quantile(0.99),
-            });
+            series.push(Second::of(second, self.seconds.get(&second).map_or(&[], Vec::as_slice)));
         }
         series
     }
 }
 
 /// One second of the run.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Second {
     /// Seconds since the first intended send time.
@@ -139,10 +126,37 @@ pub struct Second {
     pub p50_ns: u64,
     /// Their 99th percentile.
     pub p99_ns: u64,
+    /// Latencies and how often they came, to merge reports.
+    #[serde(default)]
+    pub buckets: Vec<(u64, u64)>,
+}
+
+impl Second {
+    /// A second of these latencies with their counts.
+    pub fn of(second: u64, buckets: &[(u64, u64)]) -> Self {
+        let mut merged = second_histogram();
+        for &(value, count) in buckets {
+            merged.saturating_record_n(value, count);
+        }
+        Self {
+            second,
+            rate: merged.len(),
+            p50_ns: merged.value_at_quantile(0.5),
+            p99_ns: merged.value_at_quantile(0.99),
+            buckets: buckets_of(&merged),
+        }
+    }
+}
+
+fn buckets_of(histogram: &Histogram<u64>) -> Vec<(u64, u64)> {
+    histogram
+        .iter_recorded()
+        .map(|value| (value.value_iterated_to(), value.count_at_value()))
+        .collect()
 }
 
 /// A latency distribution, as reported.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Distribution {
     /// What was measured.
@@ -159,6 +173,9 @@ pub struct Distribution {
     pub percentiles: Vec<(f64, u64)>,
     /// The whole curve, for plots: quantile and value, denser towards 1.
     pub points: Vec<(f64, u64)>,
+    /// The histogram's buckets: latency and how often it came, to merge reports.
+    #[serde(default)]
+    pub buckets: Vec<(u64, u64)>,
 }
 
 impl Distribution {
@@ -179,7 +196,17 @@ impl Distribution {
             max_ns: histogram.max(),
             percentiles: PERCENTILES.iter().map(percentile).collect(),
             points,
+            buckets: buckets_of(histogram),
         }
+    }
+
+    /// Adds the values of another one, exactly.
+    pub fn add(&mut self, other: &Self) {
+        let mut sum = histogram();
+        for &(value, count) in self.buckets.iter().chain(&other.buckets) {
+            sum.saturating_record_n(value, count);
+        }
+        *self = Self::of(&self.name, &sum);
     }
 
     /// The value at one of the reported percentiles; None if nothing was measured or the

@@ -52,6 +52,7 @@ struct Entity {
 #[derive(Debug, Clone)]
 enum Outgoing {
     Frame(Value),
+    Text(String),
     Pause(Duration),
 }
 
@@ -78,17 +79,22 @@ impl Mock {
     pub(crate) fn url(&self) -> String {
         format!("ws://{}/ws", self.address)
     }
+
+    pub(crate) fn centrifugo_url(&self) -> String {
+        format!("ws://{}/connection/websocket", self.address)
+    }
 }
 
 impl Server {
     async fn serve(self: Arc<Self>, mut stream: TcpStream) {
         let mut head = [0; 3];
         let peeked = stream.peek(&mut head).await;
-        let mut start = [0; 16];
+        let mut start = [0; 32];
         if peeked.is_ok() && &head == b"GET" {
             stream.peek(&mut start).await.unwrap();
         }
-        if !start.starts_with(b"GET /ws ") {
+        let is_centrifugo = start.starts_with(b"GET /connection/websocket ");
+        if !is_centrifugo && !start.starts_with(b"GET /ws ") {
             self.http(&mut stream).await;
             return;
         }
@@ -96,7 +102,58 @@ impl Server {
         let (sink, source) = socket.split();
         let (out, outgoing) = mpsc::unbounded_channel();
         tokio::spawn(write(sink, outgoing));
-        self.session(source, out).await;
+        if is_centrifugo {
+            self.centrifugo(source, out).await;
+        } else {
+            self.session(source, out).await;
+        }
+    }
+
+    /// Channels as in Centrifugo; every third object is a ping, which must be answered before the
+    /// next message.
+    async fn centrifugo(
+        &self,
+        mut source: SplitStream<WebSocketStream<TcpStream>>,
+        out: mpsc::UnboundedSender<Outgoing>,
+    ) {
+        let mut pings = 0;
+        while let Some(Ok(message)) = source.next().await {
+            let Message::Text(text) = message else { continue };
+            for line in text.lines() {
+                let command: Value = serde_json::from_str(line).unwrap();
+                if command == json!({}) {
+                    pings -= 1;
+                    continue;
+                }
+                let answer = self.centrifugo_answer(&command, &out);
+                let ping = command["id"].as_u64().unwrap().is_multiple_of(3);
+                pings += i32::from(ping);
+                assert!(pings < 20, "pings are not answered");
+                let tail = if ping { "\n{}" } else { "" };
+                out.send(Outgoing::Text(format!("{answer}{tail}"))).ok();
+            }
+        }
+    }
+
+    fn centrifugo_answer(&self, command: &Value, out: &mpsc::UnboundedSender<Outgoing>) -> Value {
+        let id = &command["id"];
+        let mut entities = self.entities.lock().unwrap();
+        if command["connect"].is_object() {
+            return json!({ "id": id, "connect": { "client": "c", "ping": 25, "pong": true } });
+        }
+        if let Some(name) = command["subscribe"]["channel"].as_str() {
+            let entity = entities.entry(name.to_owned()).or_default();
+            entity.subscribers.push(out.clone());
+            return json!({ "id": id, "subscribe": { "recoverable": true, "epoch": "e" } });
+        }
+        let publish = &command["publish"];
+        let name = publish["channel"].as_str().unwrap();
+        let entity = entities.entry(name.to_owned()).or_default();
+        entity.seq += 1;
+        let publication = json!({ "data": publish["data"], "offset": entity.seq });
+        let push = json!({ "push": { "channel": name, "pub": publication } });
+        entity.publish(&push, &self.lies);
+        json!({ "id": id, "publish": {} })
     }
 
     async fn session(
@@ -111,6 +168,10 @@ impl Server {
             let answer = match request["op"].as_str().unwrap() {
                 "join" => self.join(&request, &out),
                 "command" => self.command(&request),
+                "signal" => {
+                    self.signal(&request);
+                    continue;
+                }
                 other => panic!("{other}"),
             };
             out.send(Outgoing::Frame(answer)).ok();
@@ -124,7 +185,23 @@ impl Server {
         entity.subscribers.push(out.clone());
         let presence = json!({ "entity": name, "presence": { "joined": ["x"], "left": [] } });
         out.send(Outgoing::Frame(presence)).unwrap();
-        json!({ "id": request["id"], "ok": { "entity": name, "seq": entity.seq, "state": {} } })
+        let (id, seq) = (&request["id"], entity.seq);
+        let Some(since) = request["since"].as_u64() else {
+            return json!({ "id": id, "ok": { "entity": name, "seq": seq, "state": {} } });
+        };
+        let missed: Vec<&Value> =
+            entity.journal.iter().filter(|change| change["seq"].as_u64() > Some(since)).collect();
+        let changes = json!(missed);
+        let ok = json!({ "entity": name, "seq": seq, "recovered": true, "changes": changes });
+        json!({ "id": id, "ok": ok })
+    }
+
+    fn signal(&self, request: &Value) {
+        let name = request["entity"].as_str().unwrap();
+        let signal = json!({
+            "entity": name, "signal": request["kind"], "by": "user:x", "data": request["data"],
+        });
+        self.entities.lock().unwrap()[name].send(Outgoing::Frame(signal));
     }
 
     fn command(&self, request: &Value) -> Value {
@@ -180,6 +257,7 @@ impl Server {
         let mut entities = self.entities.lock().unwrap();
         match (method, path) {
             ("POST", "/dev/token") => (200, json!({ "token": "t" })),
+            ("GET", path) if !path.contains("/changes") => (200, json!({ "seq": 1, "state": {} })),
             ("POST", _) => {
                 let body: Value = serde_json::from_slice(body).unwrap();
                 let kind = path.strip_prefix("/api/v1/").unwrap().trim_end_matches('s');
@@ -225,7 +303,8 @@ impl Entity {
             self.send(Outgoing::Frame(change.clone()));
         }
         if lies.double.contains(&seq) {
-            self.send(Outgoing::Frame(json!([change])));
+            let is_ours = change["entity"].is_string();
+            self.send(Outgoing::Frame(if is_ours { json!([change]) } else { change.clone() }));
         }
         if let Some(held) = self.held.take() {
             self.send(Outgoing::Frame(held));
@@ -248,6 +327,11 @@ async fn write(
         match next {
             Outgoing::Frame(frame) => {
                 if sink.send(Message::text(frame.to_string())).await.is_err() {
+                    return;
+                }
+            }
+            Outgoing::Text(text) => {
+                if sink.send(Message::text(text)).await.is_err() {
                     return;
                 }
             }

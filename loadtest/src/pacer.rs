@@ -4,6 +4,7 @@
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
+use std::collections::binary_heap::PeekMut;
 use std::sync::mpsc::{RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -12,7 +13,7 @@ use tokio::sync::oneshot;
 
 use crate::error::Error;
 use crate::measure::histogram;
-use crate::schedule::{Clock, Schedule, Window};
+use crate::schedule::{Clock, Timetable, Window};
 
 /// How soon a socket that took only a part is tried again.
 const RETRY: Duration = Duration::from_millis(1);
@@ -65,9 +66,9 @@ pub(crate) struct Pacer<O> {
 
 impl<O: Outlet> Pacer<O> {
     /// Fires every schedule until the end of the window.
-    pub(crate) fn start(
+    pub(crate) fn start<T: Timetable>(
         clock: Clock,
-        schedules: Vec<Schedule>,
+        schedules: Vec<T>,
         window: Window,
         mut outlet: O,
     ) -> Result<Self, Error> {
@@ -102,7 +103,7 @@ enum Wait {
 
 fn pace(
     clock: Clock,
-    schedules: &[Schedule],
+    schedules: &[impl Timetable],
     window: Window,
     outlet: &mut impl Outlet,
     wait: impl Fn(Duration) -> Wait,
@@ -111,7 +112,9 @@ fn pace(
     let mut lateness = histogram();
     let mut due = BinaryHeap::with_capacity(schedules.len());
     for (slot, schedule) in schedules.iter().enumerate() {
-        due.push(Reverse((schedule.intended_ns(0), slot)));
+        if let Some(first_ns) = schedule.intended_ns(0) {
+            due.push(Reverse((first_ns, slot)));
+        }
     }
     while let Some(&Reverse((next_ns, _))) = due.peek() {
         if next_ns >= window.until_ns {
@@ -125,7 +128,10 @@ fn pace(
             }
             outlet.fire(Shot { slot, number: fired[slot], intended_ns });
             fired[slot] += 1;
-            *first = Reverse((schedules[slot].intended_ns(fired[slot]), slot));
+            match schedules[slot].intended_ns(fired[slot]) {
+                Some(next_ns) => *first = Reverse((next_ns, slot)),
+                None => drop(PeekMut::pop(first)),
+            }
             lateness.saturating_record((now_ns - intended_ns).max(1));
         }
         let mut pause = match due.peek() {
@@ -153,6 +159,7 @@ fn pace(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::schedule::Schedule;
 
     #[derive(Default)]
     struct Notes(Vec<Shot>);

@@ -2,16 +2,21 @@
 //! everything reads as unknown.
 
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
+use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use crate::error::Error;
 
 /// USER_HZ: 100 on every architecture that Linux runs servers on.
 const TICKS_A_SECOND: f64 = 100.0;
 
+const SAMPLING: Duration = Duration::from_secs(1);
+
 /// What a process has used until now.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Usage {
     /// User and system time of all its threads, in steps of 10 ms.
@@ -26,6 +31,24 @@ impl Usage {
     /// Of the process with this id.
     pub fn of(pid: u32) -> Result<Self, Error> {
         Self::under(PathBuf::from(format!("/proc/{pid}")))
+    }
+
+    /// The sum over these processes; None if there are none.
+    pub fn of_all(pids: &[u32]) -> Result<Option<Self>, Error> {
+        let mut sum: Option<Self> = None;
+        for &pid in pids {
+            sum = Some(sum.unwrap_or_default().plus(Self::of(pid)?));
+        }
+        Ok(sum)
+    }
+
+    /// Of two processes together.
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            cpu_seconds: self.cpu_seconds + other.cpu_seconds,
+            rss_bytes: self.rss_bytes + other.rss_bytes,
+            peak_rss_bytes: self.peak_rss_bytes + other.peak_rss_bytes,
+        }
     }
 
     /// Of this process; None where there is no /proc.
@@ -63,8 +86,57 @@ fn kib_line(text: &str, name: &str) -> Option<u64> {
     Some(kib * 1024)
 }
 
+/// What the servers used in one second.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Sample {
+    /// Seconds since the sampling began.
+    pub second: f64,
+    /// CPU time since the last sample: 1.0 is one core.
+    pub cores: f64,
+    /// Resident memory.
+    pub rss_bytes: u64,
+}
+
+/// Takes a sample every second.
+#[derive(Debug)]
+pub(crate) struct Sampler {
+    stop: oneshot::Sender<()>,
+    samples: JoinHandle<Vec<Sample>>,
+}
+
+impl Sampler {
+    /// Of the sum of these processes; of none, there are no samples.
+    pub(crate) fn start(pids: &[u32]) -> Self {
+        let (stop, mut stopped) = oneshot::channel();
+        let pids = pids.to_vec();
+        let samples = tokio::spawn(async move {
+            let mut samples = Vec::new();
+            let started = Instant::now();
+            let Ok(Some(mut last)) = Usage::of_all(&pids) else { return samples };
+            let mut last_second = 0.0;
+            while tokio::time::timeout(SAMPLING, &mut stopped).await.is_err() {
+                // A server that is gone has no more samples; the reading at the end names it.
+                let Ok(Some(usage)) = Usage::of_all(&pids) else { break };
+                let second = started.elapsed().as_secs_f64();
+                let cores = (usage.cpu_seconds - last.cpu_seconds) / (second - last_second);
+                samples.push(Sample { second, cores, rss_bytes: usage.rss_bytes });
+                (last, last_second) = (usage, second);
+            }
+            samples
+        });
+        Self { stop, samples }
+    }
+
+    pub(crate) async fn finish(self) -> Vec<Sample> {
+        // It may have ended by itself.
+        self.stop.send(()).ok();
+        self.samples.await.unwrap_or_default()
+    }
+}
+
 /// The machine that the run was on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Machine {
     /// Cores this process may use.

@@ -4,17 +4,19 @@ use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::baseline::Baselines;
+use crate::capacity::Step;
+use crate::compare::Compared;
 use crate::measure::{Distribution, Second};
-use crate::procfs::{Machine, Usage};
+use crate::procfs::{Machine, Sample, Usage};
 use crate::slo::{Slo, Verdict};
 use crate::units::{format_bytes, format_count, format_ns};
 
 /// Everything that a run measured.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Report {
     /// Which scenario.
@@ -41,6 +43,12 @@ pub struct Report {
     pub distributions: Vec<Distribution>,
     /// The first distribution second by second, warm-up included.
     pub series: Vec<Second>,
+    /// The phases of a scenario file.
+    #[serde(default)]
+    pub phases: Vec<Phase>,
+    /// What the servers used, second by second of the measured time.
+    #[serde(default)]
+    pub usage: Vec<Sample>,
     /// What the server used, if its process id was given.
     pub server: Option<ProcessUse>,
     /// What the harness itself used.
@@ -49,12 +57,47 @@ pub struct Report {
     pub baseline: Option<Baselines>,
     /// What the reader has to know to judge the numbers.
     pub notes: Vec<String>,
+    /// When it measured.
+    #[serde(default)]
+    pub window: Option<Measured>,
+    /// The rates that `capacity` tried.
+    #[serde(default)]
+    pub steps: Vec<Step>,
+    /// Beside an earlier report.
+    #[serde(default)]
+    pub comparison: Vec<Compared>,
     /// The objectives and whether they were met.
     pub slo: Vec<Verdict>,
 }
 
+/// One phase of a scenario file.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Phase {
+    /// Its name.
+    pub name: String,
+    /// Its beginning, in seconds of the run.
+    pub from_seconds: f64,
+    /// Its end.
+    pub until_seconds: f64,
+    /// What was meant for this phase, by its intended time.
+    pub distributions: Vec<Distribution>,
+}
+
+/// The measured time, in milliseconds since 1970.
+#[derive(Debug, Clone, Copy, Deserialize, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Measured {
+    /// The first intended send time, where the series begins.
+    pub origin_ms: u64,
+    /// The end of the warm-up.
+    pub from_ms: u64,
+    /// The end of the sending.
+    pub until_ms: u64,
+}
+
 /// A rate, as meant and as reached.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Rate {
     /// Of what.
@@ -66,7 +109,7 @@ pub struct Rate {
 }
 
 /// What a process used during the measured window.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ProcessUse {
     /// At its beginning.
@@ -79,6 +122,12 @@ pub struct ProcessUse {
     pub cpu_us_each: Option<f64>,
     /// What that thing is.
     pub each: String,
+    /// How many were done.
+    #[serde(default)]
+    pub done: u64,
+    /// The time between the readings.
+    #[serde(default)]
+    pub seconds: f64,
 }
 
 impl ProcessUse {
@@ -91,6 +140,8 @@ impl ProcessUse {
             cores: cpu / seconds.max(1e-9),
             cpu_us_each: (done > 0).then(|| cpu * 1e6 / done as f64),
             each: each.to_owned(),
+            done,
+            seconds,
         }
     }
 }
@@ -112,10 +163,15 @@ impl Report {
             closed: BTreeMap::new(),
             distributions: Vec::new(),
             series: Vec::new(),
+            phases: Vec::new(),
+            usage: Vec::new(),
             server: None,
             harness: None,
             baseline: None,
             notes: Vec::new(),
+            window: None,
+            steps: Vec::new(),
+            comparison: Vec::new(),
             slo: Vec::new(),
         }
     }
@@ -138,9 +194,24 @@ impl Report {
         self.slo = slos.iter().map(|slo| slo.judge(self)).collect();
     }
 
-    /// Whether every objective was met.
+    /// Whether every objective was met, and nothing got worse than its bound.
     pub fn is_met(&self) -> bool {
-        self.slo.iter().all(|verdict| verdict.met)
+        self.slo.iter().all(|verdict| verdict.met) && self.comparison.iter().all(|one| one.met)
+    }
+
+    /// The steps of `capacity`, the plain log beside the server, and the earlier report.
+    pub fn extra_lines(&self) -> Vec<(String, String)> {
+        let mut lines: Vec<(String, String)> = Vec::new();
+        for step in &self.steps {
+            lines.push((format!("rate {}", format_count(step.rate)), step.summary()));
+        }
+        if let Some(baseline) = &self.baseline {
+            lines.extend(baseline.lines());
+        }
+        for one in &self.comparison {
+            lines.push((format!("compared: {}", one.name), one.summary()));
+        }
+        lines
     }
 
     /// The report for a terminal.
@@ -166,16 +237,19 @@ impl Report {
                 line(out, &format!("{title}: {code}"), &format_count(*count as f64))?;
             }
         }
-        write_latencies(out, &self.distributions)?;
+        write_latencies(out, "latency", &self.distributions)?;
+        for phase in &self.phases {
+            let (from, until) = (phase.from_seconds, phase.until_seconds);
+            let head = format!("phase {}, {from} to {until} s", phase.name);
+            write_latencies(out, &head, &phase.distributions)?;
+        }
         for (name, used) in [("server", &self.server), ("harness", &self.harness)] {
             if let Some(used) = used {
                 line(out, name, &used.summary())?;
             }
         }
-        if let Some(baseline) = &self.baseline {
-            for (name, text) in baseline.lines() {
-                line(out, &name, &text)?;
-            }
+        for (name, text) in self.extra_lines() {
+            line(out, &name, &text)?;
         }
         for note in &self.notes {
             writeln!(out, "  note: {note}")?;
@@ -209,11 +283,15 @@ fn line(out: &mut String, name: &str, value: &str) -> std::fmt::Result {
     writeln!(out, "  {name:<34} {value}")
 }
 
-fn write_latencies(out: &mut String, distributions: &[Distribution]) -> std::fmt::Result {
+fn write_latencies(
+    out: &mut String,
+    head: &str,
+    distributions: &[Distribution],
+) -> std::fmt::Result {
     if distributions.is_empty() {
         return Ok(());
     }
-    write!(out, "  {:<34}", "latency")?;
+    write!(out, "  {head:<34}")?;
     for head in ["p50", "p90", "p99", "p99.9", "max", "count"] {
         write!(out, " {head:>10}")?;
     }

@@ -9,13 +9,14 @@ use futures_util::{StreamExt, TryStreamExt, stream};
 use serde_json::Value;
 
 use crate::api::{Accounts, Api};
-use crate::cli::{CommonArgs, Scenario};
+use crate::cli::{CommonArgs, Scenario, WindowArgs};
 use crate::error::Error;
-use crate::procfs::Usage;
+use crate::procfs::{Sampler, Usage};
 use crate::progress::{Progress, note};
-use crate::report::{ProcessUse, Report};
+use crate::report::{Measured, ProcessUse, Report};
+use crate::scenario::file::File;
 use crate::schedule::{Clock, Window};
-use crate::{commands, fanout, html, idle};
+use crate::{capacity, commands, compare, fanout, html, idle, merge, prometheus, scenario};
 
 /// Time for all threads to learn of the window before its first message.
 const HEAD_START: Duration = Duration::from_millis(100);
@@ -23,20 +24,37 @@ const CREATING_AT_A_TIME: usize = 8;
 
 /// Runs a scenario, holds it to its objectives and writes the files that the options name.
 pub async fn run(scenario: &Scenario) -> Result<Report, Error> {
+    let output = scenario.output();
+    let mut slos = output.slos.clone();
     let mut report = match scenario {
+        Scenario::Run(args) => {
+            let file = File::read(&args.file)?;
+            slos.extend(file.slos().map_err(Error::Usage)?);
+            scenario::run(args, &file).await?
+        }
         Scenario::Fanout(args) => fanout::run(args).await?,
         Scenario::Commands(args) => commands::run(args).await?,
         Scenario::Idle(args) => idle::run(args).await?,
+        Scenario::Capacity(args) => {
+            slos = capacity::objectives(args);
+            capacity::run(args).await?
+        }
+        Scenario::Merge(args) => merge::run(args)?,
     };
-    let common = scenario.common();
-    report.judge(&common.slos);
-    if let Some(path) = &common.json {
+    report.judge(&slos);
+    if let Some(path) = &output.baseline {
+        report.comparison = compare::compare(&compare::read(path)?, &report, &output.worse_by)?;
+    }
+    if let Some(path) = &output.json {
         let text = serde_json::to_string_pretty(&report)
             .map_err(|error| Error::Harness(format!("report as JSON: {error}")))?;
         write(path, &text)?;
     }
-    if let Some(path) = &common.html {
+    if let Some(path) = &output.html {
         write(path, &html::page(&report))?;
+    }
+    if let Some(path) = &output.prometheus {
+        write(path, &prometheus::text(&report))?;
     }
     Ok(report)
 }
@@ -57,9 +75,9 @@ pub(crate) fn seed(common: &CommonArgs) -> u64 {
     common.seed.unwrap_or_else(unix_ms)
 }
 
-/// A beginning for entity ids that no earlier run has used.
+/// A beginning for entity ids that no other run uses, not even one that began at the same time.
 pub(crate) fn id_prefix() -> String {
-    format!("load-{:x}", unix_ms())
+    format!("load-{:x}-{:x}", unix_ms(), std::process::id())
 }
 
 pub(crate) fn unix_ms() -> u64 {
@@ -81,9 +99,9 @@ pub(crate) async fn create_all(
 }
 
 /// The window of a run that begins in a moment.
-pub(crate) fn window(clock: Clock, common: &CommonArgs) -> Window {
+pub(crate) fn window(clock: Clock, args: &WindowArgs) -> Window {
     let start_ns = clock.now_ns() + HEAD_START.as_nanos() as u64;
-    Window::new(start_ns, common.warmup, common.duration)
+    Window::new(start_ns, args.warmup, args.duration)
 }
 
 /// What was read at one end of the window.
@@ -95,7 +113,7 @@ struct Reading {
 
 fn read(common: &CommonArgs, progress: &Progress) -> Result<Reading, Error> {
     Ok(Reading {
-        server: common.server_pid.map(Usage::of).transpose()?,
+        server: Usage::of_all(&common.server_pids)?,
         harness: Usage::of_self(),
         done: progress.done(),
     })
@@ -110,15 +128,25 @@ pub(crate) async fn watch(
     each: &str,
     report: &mut Report,
 ) -> Result<(), Error> {
+    let (now_ms, now_ns) = (unix_ms(), clock.now_ns());
+    let at_ms = |ns: u64| now_ms + ns.saturating_sub(now_ns) / 1_000_000;
+    let measured = Measured {
+        origin_ms: at_ms(window.start_ns),
+        from_ms: at_ms(window.from_ns),
+        until_ms: at_ms(window.until_ns),
+    };
     note(&format!("measuring for {} s", window.seconds()));
     progress.show_until(clock, "warm-up", window.from_ns).await;
     let before = read(common, progress)?;
+    let sampler = Sampler::start(&common.server_pids);
     progress.show_until(clock, "measured", window.until_ns).await;
+    report.usage = sampler.finish().await;
     let after = read(common, progress)?;
     let done = after.done - before.done;
     let used = |before: Option<Usage>, after: Option<Usage>| {
         Some(ProcessUse::between(before?, after?, window.seconds(), done, each))
     };
+    report.window = Some(measured);
     report.measured_seconds = window.seconds();
     report.server = used(before.server, after.server);
     report.harness = used(before.harness, after.harness);

@@ -5,7 +5,12 @@
 //! takes a key for what it is only at its place: a `"seq":` inside a text or a nested object is
 //! not a change's seq.
 
+pub(crate) mod centrifugo;
+
 use memchr::memchr2;
+
+/// The id of a `join` request.
+pub(crate) const JOIN: u64 = 1;
 
 /// One object of a frame.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -31,14 +36,23 @@ pub enum Answer<'a> {
     Ok {
         /// The entity's seq after the request.
         seq: Option<u64>,
-        /// False only if `changes` is there and empty.
-        changed: bool,
+        /// `changes`, a JSON array; empty if it is not there.
+        changes: &'a [u8],
+        /// False only if the answer to a `join` says so.
+        recovered: bool,
     },
     /// `error`, with its `code`.
     Error {
         /// The code, empty if there was none.
         code: &'a [u8],
     },
+}
+
+impl Answer<'_> {
+    /// An `ok` with nothing but a seq.
+    fn accepted(seq: Option<u64>) -> Self {
+        Self::Ok { seq, changes: b"", recovered: true }
+    }
 }
 
 /// The frame is not JSON.
@@ -121,25 +135,21 @@ impl<'a> Cursor<'a> {
     }
 
     fn ok(&mut self) -> Result<Answer<'a>, Malformed> {
-        let mut seq = None;
-        let mut changed = true;
+        let (mut seq, mut changes, mut recovered): (_, &[u8], _) = (None, b"", true);
         if self.peek() != Some(b'{') {
             self.skip()?;
-            return Ok(Answer::Ok { seq, changed });
+            return Ok(Answer::Ok { seq, changes, recovered });
         }
         self.object(|cursor, key| {
             match key {
                 b"seq" => seq = cursor.number()?,
-                b"changes" => {
-                    let from = cursor.at;
-                    cursor.skip()?;
-                    changed = cursor.bytes[from..cursor.at].contains(&b'{');
-                }
+                b"changes" => changes = cursor.raw()?,
+                b"recovered" => recovered = cursor.raw()? != b"false",
                 _ => cursor.skip()?,
             }
             Ok(())
         })?;
-        Ok(Answer::Ok { seq, changed })
+        Ok(Answer::Ok { seq, changes, recovered })
     }
 
     fn error(&mut self) -> Result<Answer<'a>, Malformed> {
@@ -206,10 +216,7 @@ impl<'a> Cursor<'a> {
 
     /// A whole number; None for any other value.
     fn number(&mut self) -> Result<Option<u64>, Malformed> {
-        self.peek();
-        let from = self.at;
-        self.skip()?;
-        let number = leading_number(&self.bytes[from..self.at]);
+        let number = leading_number(self.raw()?);
         Ok(number.filter(|(_, rest)| rest.is_empty()).map(|(number, _)| number))
     }
 
@@ -220,6 +227,14 @@ impl<'a> Cursor<'a> {
         }
         self.skip()?;
         Ok(None)
+    }
+
+    /// One value as it is in the frame.
+    fn raw(&mut self) -> Result<&'a [u8], Malformed> {
+        self.peek();
+        let from = self.at;
+        self.skip()?;
+        Ok(&self.bytes[from..self.at])
     }
 
     /// Passes over one value.
@@ -364,10 +379,27 @@ mod tests {
         );
         assert_eq!(found[0].id, Some(5));
         assert_eq!(found[0].seq, None);
-        assert_eq!(found[0].answer, Some(Answer::Ok { seq: Some(7), changed: true }));
+        assert_eq!(
+            found[0].answer,
+            Some(Answer::Ok {
+                seq: Some(7),
+                changes: br#"[{"seq":7,"entity":"room:a"}]"#,
+                recovered: true
+            })
+        );
         assert_eq!(found[1].answer, Some(Answer::Error { code: b"rate_limited" }));
         assert_eq!(found[2].id, None);
-        assert_eq!(found[2].answer, Some(Answer::Ok { seq: Some(7), changed: false }));
+        assert_eq!(
+            found[2].answer,
+            Some(Answer::Ok { seq: Some(7), changes: b"[]", recovered: true })
+        );
+    }
+
+    #[test]
+    fn a_join_says_whether_it_recovered() {
+        let found = items(r#"{"id":1,"ok":{"recovered":false,"seq":9,"state":{"seq":3}}}"#);
+        let answer = Answer::Ok { seq: Some(9), changes: b"", recovered: false };
+        assert_eq!(found[0].answer, Some(answer));
     }
 
     #[test]

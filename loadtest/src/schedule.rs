@@ -52,6 +52,65 @@ impl Schedule {
     }
 }
 
+/// Intended times by number.
+pub trait Timetable: Send + 'static {
+    /// When message `n` is meant to be sent; none if there is no such message.
+    fn intended_ns(&self, n: u64) -> Option<u64>;
+}
+
+impl Timetable for Schedule {
+    fn intended_ns(&self, n: u64) -> Option<u64> {
+        Some(Self::intended_ns(self, n))
+    }
+}
+
+/// A rate that changes over time: pieces, each constant or a linear ramp. Message `n` is due when
+/// the area under the rate reaches `n`.
+#[derive(Debug, Clone)]
+pub struct Profile(Vec<Piece>);
+
+#[derive(Debug, Clone, Copy)]
+struct Piece {
+    start_ns: u64,
+    from: f64,
+    /// How much the rate rises each second.
+    slope: f64,
+    /// Messages of the pieces before.
+    before: f64,
+    /// Messages of this piece.
+    amount: f64,
+}
+
+impl Profile {
+    /// Pieces one after the other, each with its length and the rates at both ends.
+    pub fn new(start_ns: u64, parts: impl IntoIterator<Item = (Duration, f64, f64)>) -> Self {
+        let (mut start_ns, mut before) = (start_ns, 0.0);
+        let mut pieces = Vec::new();
+        for (length, from, to) in parts {
+            let seconds = length.as_secs_f64();
+            let (slope, amount) = ((to - from) / seconds, f64::midpoint(from, to) * seconds);
+            pieces.push(Piece { start_ns, from, slope, before, amount });
+            start_ns += length.as_nanos() as u64;
+            before += amount;
+        }
+        Self(pieces)
+    }
+}
+
+impl Timetable for Profile {
+    fn intended_ns(&self, n: u64) -> Option<u64> {
+        let n = n as f64;
+        let piece = self.0.iter().find(|piece| n < piece.before + piece.amount)?;
+        let missing = (n - piece.before).max(0.0);
+        if missing == 0.0 {
+            return Some(piece.start_ns);
+        }
+        // The root of `slope / 2 · t² + from · t = missing`, in the form that suits a slope of 0.
+        let root = (piece.from * piece.from + 2.0 * piece.slope * missing).max(0.0).sqrt();
+        Some(piece.start_ns + (2.0 * missing / (piece.from + root) * SECOND) as u64)
+    }
+}
+
 /// The part of the run that is measured, in nanoseconds of the run's clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Window {
@@ -97,6 +156,30 @@ mod tests {
     #[test]
     fn slow_rates_have_long_periods() {
         assert_eq!(Schedule::new(0, 0.5).intended_ns(2), 4_000_000_000);
+    }
+
+    #[test]
+    fn a_ramp_has_the_area_under_its_line() {
+        let second = Duration::from_secs(1);
+        let parts = [(second * 2, 0.0, 10.0), (second, 0.0, 0.0), (second, 10.0, 10.0)];
+        let profile = Profile::new(5, parts);
+        assert_eq!(profile.intended_ns(0), Some(5));
+        // 2.5 t² = 2.5 after one second.
+        let third = profile.intended_ns(3).unwrap();
+        assert!(third.abs_diff(5 + 1_095_445_115) < 10, "{third}");
+        assert_eq!(profile.intended_ns(10), Some(5 + 3_000_000_000));
+        assert_eq!(profile.intended_ns(11), Some(5 + 3_100_000_000));
+        assert_eq!(profile.intended_ns(19), Some(5 + 3_900_000_000));
+        assert_eq!(profile.intended_ns(20), None);
+    }
+
+    #[test]
+    fn a_falling_ramp_gets_slower() {
+        let profile = Profile::new(0, [(Duration::from_secs(2), 10.0, 0.0)]);
+        let times: Vec<u64> = (0..10).map(|n| profile.intended_ns(n).unwrap()).collect();
+        let gaps: Vec<u64> = times.windows(2).map(|pair| pair[1] - pair[0]).collect();
+        assert!(gaps.is_sorted(), "{gaps:?}");
+        assert_eq!(profile.intended_ns(10), None);
     }
 
     #[test]

@@ -4,7 +4,7 @@
 use std::fmt;
 use std::str::FromStr;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::report::Report;
 use crate::units::{format_ns, parse_duration};
@@ -18,11 +18,14 @@ const LATENCIES: [(&str, f64); 7] = [
     ("p999", 0.999),
     ("max", 1.0),
 ];
-const COUNTS: [&str; 4] = ["lost", "duplicate", "reordered", "errors"];
+const COUNTS: [&str; 7] =
+    ["lost", "duplicate", "reordered", "errors", "unsent", "unanswered", "not back"];
 
 /// One objective.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Slo {
+    /// The distribution's name; the first one, if not given.
+    of: Option<String>,
     name: &'static str,
     bound: Bound,
 }
@@ -34,7 +37,7 @@ enum Bound {
 }
 
 /// Whether an objective was met, and by what.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize, Serialize)]
 pub struct Verdict {
     /// The objective as given: `p99=50ms`.
     pub objective: String,
@@ -50,13 +53,18 @@ impl FromStr for Slo {
     fn from_str(text: &str) -> Result<Self, String> {
         let (name, bound) =
             text.split_once('=').ok_or_else(|| format!("`{text}` is not NAME=BOUND"))?;
+        let (of, name) = match name.split_once('.') {
+            Some((of, name)) => (Some(of.to_owned()), name),
+            None => (None, name),
+        };
         if let Some(&(name, quantile)) = LATENCIES.iter().find(|(known, _)| *known == name) {
             let at_most_ns = parse_duration(bound)?.as_nanos() as u64;
-            return Ok(Self { name, bound: Bound::Latency { quantile, at_most_ns } });
+            return Ok(Self { of, name, bound: Bound::Latency { quantile, at_most_ns } });
         }
-        if let Some(&name) = COUNTS.iter().find(|known| **known == name) {
+        let count = COUNTS.iter().find(|known| **known == name && of.is_none());
+        if let Some(&name) = count {
             let at_most = bound.parse().map_err(|_| format!("`{bound}` is not a count"))?;
-            return Ok(Self { name, bound: Bound::Count { at_most } });
+            return Ok(Self { of, name, bound: Bound::Count { at_most } });
         }
         let latencies: Vec<&str> = LATENCIES.iter().map(|&(name, _)| name).collect();
         Err(format!(
@@ -69,6 +77,9 @@ impl FromStr for Slo {
 
 impl fmt::Display for Slo {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if let Some(of) = &self.of {
+            write!(formatter, "{of}.")?;
+        }
         match self.bound {
             Bound::Latency { at_most_ns, .. } => {
                 write!(formatter, "{} ≤ {}", self.name, format_ns(at_most_ns))
@@ -79,11 +90,15 @@ impl fmt::Display for Slo {
 }
 
 impl Slo {
-    /// Holds the report to this objective. Latencies are those of its first distribution.
+    /// Holds the report to this objective.
     pub fn judge(&self, report: &Report) -> Verdict {
         let (measured, met) = match self.bound {
             Bound::Latency { quantile, at_most_ns } => {
-                let measured = report.distributions.first().and_then(|first| first.at(quantile));
+                let chosen = match &self.of {
+                    Some(of) => report.distributions.iter().find(|one| one.name == *of),
+                    None => report.distributions.first(),
+                };
+                let measured = chosen.and_then(|chosen| chosen.at(quantile));
                 (measured.map(format_ns), measured.is_some_and(|ns| ns <= at_most_ns))
             }
             Bound::Count { at_most } => {
@@ -135,6 +150,15 @@ mod tests {
         assert!(slo.judge(&fast).met);
         assert!(!slo.judge(&slow).met);
         assert!("p50=50ms".parse::<Slo>().unwrap().judge(&slow).met);
+    }
+
+    #[test]
+    fn an_objective_may_name_its_distribution() {
+        let report = report(&[80_000_000], 0);
+        assert!(!"delivery.p99=50ms".parse::<Slo>().unwrap().judge(&report).met);
+        assert!("delivery.p99=90ms".parse::<Slo>().unwrap().judge(&report).met);
+        assert!(!"http.p99=90ms".parse::<Slo>().unwrap().judge(&report).met);
+        assert!("delivery.lost=0".parse::<Slo>().is_err());
     }
 
     #[test]

@@ -21,6 +21,7 @@ use tokio_tungstenite::tungstenite::handshake::client::generate_key;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 
 use crate::frame::{self, Decoder, Incoming};
+use crate::proto::Proto;
 use crate::random::Random;
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
@@ -44,6 +45,10 @@ pub(crate) struct Endpoint {
     pub(crate) host: String,
     /// Path and query of the handshake.
     pub(crate) path: String,
+    /// What is spoken there.
+    pub(crate) proto: Proto,
+    /// SO_RCVBUF in bytes; the system's choice, if not given.
+    pub(crate) receive_buffer: Option<u32>,
 }
 
 /// Why a socket could not be opened or is open no more.
@@ -242,16 +247,24 @@ async fn open(
         SocketAddr::V4(_) => TcpSocket::new_v4()?,
         SocketAddr::V6(_) => TcpSocket::new_v6()?,
     };
+    if let Some(bytes) = endpoint.receive_buffer {
+        socket.set_recv_buffer_size(bytes)?;
+    }
     if let Some(source) = source {
         socket.bind(SocketAddr::new(source, 0))?;
     }
     let mut stream = socket.connect(endpoint.address).await?;
     stream.set_nodelay(true)?;
     let key = generate_key();
+    let own = match endpoint.proto {
+        Proto::Switchyard => {
+            format!("Sec-WebSocket-Protocol: switchyard.v1\r\nAuthorization: Bearer {token}\r\n")
+        }
+        Proto::Centrifugo => String::new(),
+    };
     let request = format!(
         "GET {} HTTP/1.1\r\nHost: {}\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
-         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n\
-         Sec-WebSocket-Protocol: switchyard.v1\r\nAuthorization: Bearer {token}\r\n\r\n",
+         Sec-WebSocket-Version: 13\r\nSec-WebSocket-Key: {key}\r\n{own}\r\n",
         endpoint.path, endpoint.host
     );
     stream.write_all(request.as_bytes()).await?;

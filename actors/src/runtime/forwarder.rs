@@ -18,7 +18,10 @@ use super::{
     partitioner::partition_of,
     place::{Doing, Place, PlaceError},
 };
-use crate::ports::{Checkpoint, LogError, NewRecord, Record, Topic, TopicPartition};
+use crate::{
+    ports::{Checkpoint, LogError, NewRecord, Record, Topic, TopicPartition},
+    span, trace,
+};
 
 /// The header by which a record that is retried from `dlq` names its letter, as `dlq/<offset>`:
 /// its command id follows from that, so that retrying twice has no second effect.
@@ -146,6 +149,7 @@ fn move_record(
         let reason = format!("has {} bytes, {VALUE_MOST} are allowed", record.value.len());
         Err(Rejection::field("value", reason))
     };
+    let headers = &record.headers;
     let (reason, encoded) = match read {
         Err(rejection) => (rejection.reason, None),
         Ok((entity, read)) => {
@@ -170,13 +174,10 @@ fn move_record(
         let topic = Topic::Commands(key.entity.kind());
         let key = key.to_string();
         let partition = partition_of(key.as_bytes(), ports.log.partitions(&topic));
-        let record = NewRecord {
-            key: key.into(),
-            value: value.into(),
-            headers: Vec::new(),
-            ..NewRecord::default()
-        };
-        return ports.log.append(&TopicPartition::new(topic, partition), record);
+        let record = NewRecord { key: key.into(), value: value.into(), ..NewRecord::default() };
+        let span = span!("forward", trace::cause(headers), topic = %of);
+        let to = TopicPartition::new(topic, partition);
+        return span.in_scope(|| trace::append(&*ports.log, &to, record));
     }
     let received = (record.key.clone(), record.received().clone());
     let letter = dead_letter::letter(of, record.offset, received, &reason, ports.clock.now());

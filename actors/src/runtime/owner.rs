@@ -64,6 +64,8 @@ pub enum Action {
     AppendOutcome {
         /// Say it back in the answer.
         attempt: u32,
+        /// Where the command stands.
+        offset: Offset,
         /// The entity's key in the log.
         key: Option<EntityKey>,
         /// The record.
@@ -448,6 +450,7 @@ impl Owner {
                 match codec::encode_outcome(self.kind, &outcome) {
                     Ok(value) => actions.push(Action::AppendOutcome {
                         attempt: self.attempt,
+                        offset: outcome.command_offset,
                         key: outcome.key.clone(),
                         value: value.into(),
                     }),

@@ -15,6 +15,7 @@ use tokio::{
     task::JoinHandle,
     time::{Instant, timeout},
 };
+use tracing::Span;
 
 use super::{
     dead_letter,
@@ -28,6 +29,7 @@ use crate::{
         Clock, Log, LogError, NewRecord, PartitionState, Record, Sequence, Store, StoreError,
         Topic, TopicPartition,
     },
+    span, trace,
 };
 
 /// Commands that may be between "read" and "outcome read back". Bounds memory and the mailboxes.
@@ -82,6 +84,8 @@ pub struct PartitionActor {
     /// Whether what the projector has not written yet leaves room for more.
     has_room: watch::Sender<bool>,
     appends: mpsc::UnboundedSender<(u32, Append)>,
+    /// Of commands that are traced, from their reading to the append of their outcome.
+    spans: HashMap<Offset, Span>,
     ticks: u32,
 }
 
@@ -114,6 +118,7 @@ impl PartitionActor {
                 window: Arc::new(Semaphore::new(WINDOW)),
                 has_room: watch::Sender::new(true),
                 appends,
+                spans: HashMap::new(),
                 ticks: 0,
             }
         })
@@ -148,11 +153,12 @@ impl PartitionActor {
                 self.read(self.commands(), from, window, to_message, ctx);
             }
             Action::Decide { offset, command } => self.decide(offset, command, ctx),
-            Action::AppendOutcome { attempt, key, value } => {
+            Action::AppendOutcome { attempt, offset, key, value } => {
+                let span = self.spans.remove(&offset).unwrap_or_else(Span::none);
                 let key = key.map(|key| Bytes::from(key.to_string())).unwrap_or_default();
                 let sequence = Sequence::Continues;
                 let record = NewRecord { key, value, sequence, ..NewRecord::default() };
-                let append = self.append_to_outcomes(record);
+                let append = span.in_scope(|| self.append_to_outcomes(record));
                 (self.settings.guards.passes)(Point::AfterSend);
                 // The receiver lives as long as this actor; it is drained as the log answers.
                 self.appends.send((attempt, append)).ok();
@@ -191,7 +197,7 @@ impl PartitionActor {
         if (self.settings.guards.loses_append)(&outcomes, record.sequence) {
             return Box::pin(fut::ready(Err(LogError::Unavailable("fault switch".into()))));
         }
-        self.ports.log.append(&outcomes, record)
+        trace::append(&*self.ports.log, &outcomes, record)
     }
 
     fn load(&mut self, ctx: &mut Context<Self>) {
@@ -300,7 +306,9 @@ impl PartitionActor {
         let from = self.commands();
         tracing::warn!(topic = %from, offset, right, "a command is on the wrong partition");
         let to = TopicPartition::new(from.topic, right);
-        self.ports.log.append(&to, NewRecord { key, value, ..NewRecord::default() })
+        let span = self.spans.get(&offset).cloned().unwrap_or_else(Span::none);
+        let record = NewRecord { key, value, ..NewRecord::default() };
+        span.in_scope(|| trace::append(&*self.ports.log, &to, record))
     }
 
     fn dead_letter(&self, offset: Offset, key: Bytes, value: Bytes, reason: &str) -> Append {
@@ -327,6 +335,7 @@ impl PartitionActor {
             slot.addr.try_send(Passivate).ok();
         }
         self.window = Arc::new(Semaphore::new(WINDOW));
+        self.spans.clear();
     }
 
     fn tick(&mut self, ctx: &mut Context<Self>) {
@@ -521,7 +530,18 @@ impl Handler<Commands> for PartitionActor {
             if batch.attempt != self.owner.attempt() {
                 return;
             }
+            if let Some(cause) = trace::cause(&record.headers) {
+                let key = String::from_utf8_lossy(&record.key);
+                let span = span!(
+                    "decide", Some(cause), topic = %self.commands(), offset = record.offset, entity = %key,
+                    node = self.settings.node
+                );
+                self.spans.insert(record.offset, span);
+            }
             let actions = self.owner.command(record.offset, &record.key, &record.value);
+            if actions.is_empty() {
+                self.spans.remove(&record.offset);
+            }
             self.perform(actions, ctx);
         }
     }

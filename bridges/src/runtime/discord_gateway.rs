@@ -5,10 +5,6 @@
 
 use std::{sync::Arc, time::Duration};
 
-use actors::{
-    ports::{Topic, TopicPartition},
-    runtime::partitioner::partition_of,
-};
 use bytes::Bytes;
 use futures_util::{SinkExt as _, StreamExt as _};
 use schemas::room::Platform;
@@ -26,8 +22,11 @@ use tokio_tungstenite::{
     },
 };
 
-use super::{Bridges, RunError, inbound, json as bytes_of};
-use crate::{Inbound, Place, codec::parse};
+use super::{Bridges, RunError, arrival::Arrival, json as bytes_of, webhooks::Sender};
+use crate::{
+    Inbound,
+    codec::{Payload, parse},
+};
 
 /// GUILDS, GUILD_MESSAGES, GUILD_MESSAGE_REACTIONS, GUILD_MESSAGE_TYPING, MESSAGE_CONTENT.
 const INTENTS: u32 = 1 | 1 << 9 | 1 << 10 | 1 << 11 | 1 << 15;
@@ -232,22 +231,26 @@ async fn dispatch(
     }
     let Some(known) = session.as_mut() else { return Ok(()) };
     let bytes = Bytes::from(frame.to_string());
-    let payload = parse(Platform::Discord, &bytes, &bridges.names(Platform::Discord));
-    let inbound = payload.iter().flat_map(|payload| &payload.inbound);
-    let is_unreadable = inbound.clone().any(|one| matches!(one, Inbound::Unreadable(_)));
-    let nowhere = Place::default();
-    let place = inbound.clone().find_map(inbound::place_of);
+    let id = format!("{} {seq}", known.id);
     known.seq = seq;
-    if let Some(Inbound::Typing { place, author }) = inbound.clone().next() {
+    let parsed = parse(Platform::Discord, &bytes, &bridges.names(Platform::Discord));
+    if let Ok(Payload { inbound, .. }) = &parsed
+        && let [Inbound::Typing { place, author }] = &inbound[..]
+    {
         bridges.typing_there(Platform::Discord, place, author).await?;
         return Ok(());
     }
-    let Some(place) = place.or(is_unreadable.then_some(&nowhere)) else { return Ok(()) };
-    let id = format!("{} {seq}", known.id);
-    let record = inbound::record_known_as(Platform::Discord, place, bytes, &id);
-    let count = bridges.ports.log.partitions(&Topic::Inbound);
-    let to = TopicPartition::new(Topic::Inbound, partition_of(&record.key, count));
-    bridges.ports.log.append(&to, record).await.map_err(RunError::from)?;
+    let arrival = Arrival {
+        platform: Platform::Discord,
+        payload: bytes,
+        id: Some(&id),
+        sender: Sender::Platform,
+    };
+    let kept = match parsed {
+        Ok(parsed) => arrival.keep_as(bridges, &parsed.inbound).await,
+        Err(_) => arrival.keep(bridges).await,
+    };
+    kept.map_err(RunError::from)?;
     save(bridges, session.as_ref()).await?;
     Ok(())
 }

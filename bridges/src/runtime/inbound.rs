@@ -3,24 +3,29 @@
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
 use actors::{
-    ports::{LogError, NewRecord, Record, Topic, TopicPartition},
+    ports::{LogError, Record, Topic, TopicPartition},
     runtime::forwarder::RETRY_HEADER,
+    span, trace,
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
 use schemas::{
-    CommandId, ItemId, Offset,
+    CommandId, ItemId, Offset, Timestamp,
     board::Attachment,
     content::Node,
     room::{Direction, Origin, Platform, RoomCommand},
 };
-use tokio::time::sleep;
+use tokio::time::{Instant, sleep, timeout};
+use tracing::Instrument as _;
 
 use super::{
-    Bridges, RunError, Task, asked, discord_gateway,
+    Bridges, RunError, Task,
+    arrival::{self, ID, PLATFORM, WEBHOOK, header},
+    asked, discord_gateway,
     files::Carried,
     happenings, json,
     keys::{self, LinkRow, Sent},
+    parked::Parked,
     slack_socket, telegram_polling, unsent,
     webhooks::Sender,
 };
@@ -31,39 +36,29 @@ use crate::{
     slack,
 };
 
-/// The header that names the platform of a payload.
-const PLATFORM: &str = "platform";
-/// The header of a payload that came over an outgoing webhook.
-pub(super) const WEBHOOK: &str = "webhook";
-/// The header by which a payload is known when it comes again.
-const ID: &str = "id";
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
 
 pub(super) type Append = BoxFuture<'static, Result<Offset, LogError>>;
 
-/// The record of a payload as received.
-pub(super) fn record(platform: Platform, place: &Place, payload: Bytes) -> NewRecord {
-    let key = format!("{platform}:{}:{}", place.workspace, place.channel);
-    let headers = vec![(PLATFORM.to_owned(), Bytes::from_static(platform.as_str().as_bytes()))];
-    NewRecord { key: key.into(), value: payload, headers, ..NewRecord::default() }
+/// Whether a room is linked to where something happened.
+#[derive(Debug, PartialEq, Eq)]
+enum Reach {
+    /// One is, or none need be.
+    Linked,
+    /// None is, as far as is known; links would stand below this.
+    Unlinked(String),
 }
 
-/// The same where the payload does not say by which it is known when it comes again.
-pub(super) fn record_known_as(
-    platform: Platform,
-    place: &Place,
-    payload: Bytes,
-    id: &str,
-) -> NewRecord {
-    let mut record = record(platform, place, payload);
-    record.headers.push((ID.to_owned(), Bytes::from(id.to_owned())));
-    record
-}
-
-fn header<'a>(record: &'a Record, name: &str) -> Option<&'a str> {
-    let (_, value) = record.headers.iter().find(|(known, _)| known == name)?;
-    std::str::from_utf8(value).ok()
+/// When a record is looked at.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Turn {
+    /// In the order of the log.
+    First,
+    /// Something of its channel is parked, so what is said there waits behind it.
+    Behind,
+    /// It was parked, and there is a link now.
+    Again,
 }
 
 /// Reads a partition until the task is dropped.
@@ -86,22 +81,48 @@ pub(super) async fn run(bridges: Arc<Bridges>, partition: i32) {
 
 async fn read(bridges: &Arc<Bridges>, partition: i32) -> Result<(), RunError> {
     let name = keys::read(partition);
-    let next = match bridges.mappings.get(&name).await? {
+    let mut next = match bridges.mappings.get(&name).await? {
         Some(value) => serde_json::from_slice(&value)?,
         None => 0,
     };
     let of = TopicPartition::new(Topic::Inbound, partition);
     let mut tail = bridges.ports.log.tail(&of, next).await?;
+    let mut parked = Parked::default();
     loop {
-        let records = tail.next().await?;
+        let again_within = match parked.is_empty() {
+            true => Duration::MAX,
+            false => Parked::AGAIN,
+        };
+        let records = match timeout(again_within, tail.next()).await {
+            Ok(records) => records?,
+            Err(_) => Vec::new(),
+        };
         let mut appends = Vec::new();
+        for (channel, links) in parked.channels() {
+            // One look for all of a channel, or one of them could pass by another.
+            if bridges.mappings.list(&links).await?.is_empty() {
+                continue;
+            }
+            for record in parked.take(&channel) {
+                take(bridges, &of, &record, Turn::Again, &mut appends).await?;
+            }
+        }
+        parked.expire(Instant::now());
         for record in &records {
-            take(bridges, &of, record, &mut appends).await?;
+            let turn = match parked.holds(&record.key) {
+                true => Turn::Behind,
+                false => Turn::First,
+            };
+            let reach = take(bridges, &of, record, turn, &mut appends).await?;
+            if let Reach::Unlinked(links) = reach {
+                parked.push(record.clone(), links, Instant::now());
+            }
         }
         settle(&mut appends).await?;
         if let Some(last) = records.last() {
-            let next = json(&(last.offset + 1));
-            bridges.mappings.write(vec![(name.clone(), Some(next))], None).await?;
+            let read = last.offset + 1;
+            next = parked.first().map_or(read, |first| first.min(read));
+            bridges.mappings.write(vec![(name.clone(), Some(json(&next)))], None).await?;
         }
     }
 }
@@ -127,20 +148,33 @@ async fn take(
     bridges: &Arc<Bridges>,
     of: &TopicPartition,
     record: &Record,
+    turn: Turn,
     appends: &mut Vec<Append>,
-) -> Result<(), RunError> {
+) -> Result<Reach, RunError> {
+    let span = span!("receive", trace::cause(&record.headers), topic = %of, offset = record.offset);
+    take_one(bridges, of, record, turn, appends).instrument(span).await
+}
+
+async fn take_one(
+    bridges: &Arc<Bridges>,
+    of: &TopicPartition,
+    record: &Record,
+    turn: Turn,
+    appends: &mut Vec<Append>,
+) -> Result<Reach, RunError> {
     let key = String::from_utf8_lossy(&record.key).into_owned();
     let platform = header(record, PLATFORM).or_else(|| key.split(':').next());
     let Some(platform) = platform.and_then(|name| name.parse::<Platform>().ok()) else {
         appends.push(dead(bridges, of, record, "names no platform"));
-        return Ok(());
+        return Ok(Reach::Linked);
     };
     // Nobody but `dlq retry` puts this into the log: what platforms send is appended without.
     if header(record, RETRY_HEADER).is_some()
         && let Ok(given_up) = serde_json::from_slice(&record.value)
     {
         let letter = header(record, RETRY_HEADER).unwrap_or_default();
-        return unsent::again(bridges, &given_up, letter, appends).await;
+        unsent::again(bridges, &given_up, letter, appends).await?;
+        return Ok(Reach::Linked);
     }
     let known = &bridges.names(platform);
     let shown = match platform {
@@ -151,13 +185,14 @@ async fn take(
         Ok(payload) => payload,
         Err(error) => {
             appends.push(dead(bridges, of, record, &error.to_string()));
-            return Ok(());
+            return Ok(Reach::Linked);
         }
     };
     let source = match payload.id.as_deref().or_else(|| header(record, ID)) {
         Some(id) => format!("{key} {id}"),
         None => format!("{of}/{}", record.offset),
     };
+    let mut reach = Reach::Linked;
     for (number, inbound) in payload.inbound.iter().enumerate() {
         if let Inbound::Unreadable(reason) = inbound {
             appends.push(dead(bridges, of, record, reason));
@@ -172,10 +207,15 @@ async fn take(
         let sender = sender_of(record, platform);
         let service_url = payload.service_url.as_deref();
         let service_url = service_url.filter(|_| sender == Sender::Platform);
-        let happened = Happened { bridges, platform, source: &source, service_url, sender };
-        happened.take(inbound, appends).await?;
+        let came_at = arrival::came_at(record);
+        let happened =
+            Happened { bridges, platform, source: &source, service_url, sender, turn, came_at };
+        let reached = happened.take(inbound, appends).await?;
+        if reach == Reach::Linked {
+            reach = reached;
+        }
     }
-    Ok(())
+    Ok(reach)
 }
 
 /// How people see those whom a payload of Slack mentions: it says their ids only.
@@ -218,28 +258,35 @@ pub(super) struct Happened<'a> {
     pub(super) service_url: Option<&'a str>,
     /// Whose word it is.
     pub(super) sender: Sender,
+    turn: Turn,
+    /// When the platform said it.
+    came_at: Option<Timestamp>,
 }
 
 impl Happened<'_> {
-    async fn take(&self, inbound: &Inbound, appends: &mut Vec<Append>) -> Result<(), RunError> {
-        let Some(place) = place_of(inbound) else { return Ok(()) };
+    async fn take(&self, inbound: &Inbound, appends: &mut Vec<Append>) -> Result<Reach, RunError> {
+        let Some(place) = place_of(inbound) else { return Ok(Reach::Linked) };
         if self.sender == Sender::Webhook {
             // Outgoing webhooks say nothing but messages; whoever knows their key could.
             return match matches!(inbound, Inbound::Posted(_)) {
                 true => self.to_rooms(inbound, place, appends).await,
-                false => Ok(()),
+                false => Ok(Reach::Linked),
             };
         }
         if let Some(url) = self.service_url {
             self.bridges.remember_service_url(place, url).await?;
         }
         if let Some(asked) = asked::asked(self.platform, inbound) {
-            return self.do_asked(asked, appends).await;
+            self.do_asked(asked, appends).await?;
+            return Ok(Reach::Linked);
         }
         if let Some((place, happening)) = happenings::happening(inbound) {
-            return self.happen(place, happening, appends).await;
+            self.happen(place, happening, appends).await?;
+            return Ok(Reach::Linked);
         }
-        if let Inbound::Reactions { place, message, author, emoji } = inbound {
+        if let Inbound::Reactions { place, message, author, emoji } = inbound
+            && self.turn != Turn::Behind
+        {
             let key = keys::reactions(self.platform, place, message, &author.id);
             return self.reactions((place, message, author), emoji, key, appends).await;
         }
@@ -251,10 +298,16 @@ impl Happened<'_> {
         inbound: &Inbound,
         place: &Place,
         appends: &mut Vec<Append>,
-    ) -> Result<(), RunError> {
-        for (_, value) in
-            self.bridges.mappings.list(&keys::links_of_channel(self.platform, place)).await?
-        {
+    ) -> Result<Reach, RunError> {
+        let links = keys::links_of_channel(self.platform, place);
+        if self.turn == Turn::Behind {
+            return Ok(Reach::Unlinked(links));
+        }
+        let rows = self.bridges.mappings.list(&links).await?;
+        if rows.is_empty() {
+            return Ok(Reach::Unlinked(links));
+        }
+        for (_, value) in rows {
             let row: LinkRow = serde_json::from_slice(&value)?;
             let Some(room) = row.room().filter(|_| row.direction != Direction::Out) else {
                 continue;
@@ -262,12 +315,16 @@ impl Happened<'_> {
             if !self.bridges.settings.may_use(self.platform, &room.tenant) {
                 continue;
             }
+            if self.turn == Turn::Again && self.came_at < row.since {
+                // It was said before the link was asked for.
+                continue;
+            }
             if let Some(body) = self.command(inbound, place, &row).await? {
                 let id = CommandId::derived(&format!("{} {}", self.source, row.room));
                 appends.push(self.bridges.ask(self.platform, &room, id, body));
             }
         }
-        Ok(())
+        Ok(Reach::Linked)
     }
 
     /// Reactions as they are now, as what came and what went.
@@ -277,7 +334,7 @@ impl Happened<'_> {
         now: &[String],
         key: String,
         appends: &mut Vec<Append>,
-    ) -> Result<(), RunError> {
+    ) -> Result<Reach, RunError> {
         let before: Vec<String> = match self.bridges.mappings.get(&key).await? {
             Some(value) => serde_json::from_slice(&value)?,
             None => Vec::new(),
@@ -293,13 +350,16 @@ impl Happened<'_> {
             };
             let source = format!("{}/{number}", self.source);
             let happened = Happened { source: &source, ..*self };
-            Box::pin(happened.take(&one, appends)).await?;
+            let reach = Box::pin(happened.take(&one, appends)).await?;
+            if reach != Reach::Linked {
+                return Ok(reach);
+            }
         }
         // What they were is forgotten only when what they are is durable.
         settle(appends).await?;
         let value = (!now.is_empty()).then(|| json(&now));
         self.bridges.mappings.write(vec![(key, value)], None).await?;
-        Ok(())
+        Ok(Reach::Linked)
     }
 
     async fn sent(&self, place: &Place, id: &str) -> Result<Option<Sent>, RunError> {

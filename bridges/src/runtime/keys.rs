@@ -2,7 +2,7 @@
 
 use actors::ports::Checkpoint;
 use schemas::{
-    EntityKey, ItemId,
+    EntityKey, ItemId, Timestamp,
     board::Attachment,
     room::{Direction, Platform},
 };
@@ -20,6 +20,9 @@ pub(super) struct LinkRow {
     pub(super) workspace: String,
     pub(super) channel: String,
     pub(super) direction: Direction,
+    /// When the room was asked for it.
+    #[serde(default)]
+    pub(super) since: Option<Timestamp>,
 }
 
 impl LinkRow {

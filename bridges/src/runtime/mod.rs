@@ -16,6 +16,7 @@ mod identities;
 mod inbound;
 mod keys;
 mod outbound;
+mod parked;
 mod pauses;
 mod slack_socket;
 mod telegram_polling;
@@ -31,6 +32,7 @@ use std::{collections::BTreeMap, sync::Arc};
 use actors::{
     ports::{Group, LogError, Mappings, NewRecord, Signals, StoreError, Topic, TopicPartition},
     runtime::{guards::Guards, node::Worker, partition::Ports, partitioner::partition_of},
+    trace,
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -412,7 +414,7 @@ impl Bridges {
         let key = room.to_string();
         let partition = partition_of(key.as_bytes(), self.ports.log.partitions(&topic));
         let record = NewRecord { key: key.into(), value: value.into(), ..NewRecord::default() };
-        self.ports.log.append(&TopicPartition::new(topic, partition), record)
+        trace::append(&*self.ports.log, &TopicPartition::new(topic, partition), record)
     }
 
     fn names(&self, platform: Platform) -> PlatformNames {

@@ -7,6 +7,7 @@ use std::{sync::Arc, time::Duration};
 use actors::{
     ports::{Checkpoint, Expected, Topic, TopicPartition},
     runtime::reader::{Admission, ReaderPosition},
+    trace,
 };
 use schemas::{
     ChangeBody, EntityKey, ItemId, Kind, Outcome, OutcomeRecord, Principal, Verdict,
@@ -49,6 +50,7 @@ pub(super) async fn run(bridges: Arc<Bridges>, partition: i32, row: LinkRow) {
             health: None,
             said: 0,
             may_be_made: true,
+            cause: None,
         };
         if let Err(error) = link.follow(partition).await {
             let (room, link) = (&row.room, &row.link);
@@ -67,6 +69,8 @@ struct Link<'a> {
     said: u32,
     /// Whether the next call may have been made before: at the start, and when its answer was lost.
     may_be_made: bool,
+    /// What caused the outcome that is sent, where that is traced.
+    cause: Option<String>,
 }
 
 /// A change that the channel should see.
@@ -111,6 +115,7 @@ impl Link<'_> {
                 let OutcomeRecord::Outcome(outcome) = decoded else { continue };
                 if admission == Admission::Counts && outcome.key.as_ref() == Some(self.room) {
                     let at = Checkpoint { offset: record.offset, ..before };
+                    self.cause = trace::cause(&record.headers).map(str::to_owned);
                     self.take(&outcome, at, done, &mut saved).await?;
                 }
                 done = 0;

@@ -21,8 +21,10 @@ use tokio_tungstenite::{
 };
 
 use super::{
-    Bridges, RunError, SlackSettings, arrival,
+    Bridges, RunError, SlackSettings,
+    arrival::Arrival,
     pauses::{PAUSE_MOST, Pauses, Trouble},
+    webhooks::Sender,
 };
 
 /// `apps.connections.open` must be answered within this, and the connection be greeted.
@@ -311,7 +313,13 @@ async fn take(bridges: &Bridges, socket: &mut Socket, text: &str) -> Result<(), 
     }
     // The payload is what would come over HTTP.
     let payload = Bytes::from(payload.to_string());
-    arrival::keep(bridges, Platform::Slack, payload, &envelope_id).await.map_err(RunError::from)?;
+    let arrival = Arrival {
+        platform: Platform::Slack,
+        payload,
+        id: Some(&envelope_id),
+        sender: Sender::Platform,
+    };
+    arrival.keep(bridges).await.map_err(RunError::from)?;
     let acknowledged = json!({"envelope_id": envelope_id}).to_string();
     socket.send(Frame::text(acknowledged)).await.map_err(broken)
 }

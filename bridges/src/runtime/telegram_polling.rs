@@ -14,8 +14,11 @@ use serde_json::{Value, json};
 use tokio::time::{Instant, sleep, sleep_until};
 
 use super::{
-    Bridges, RunError, TelegramSettings, arrival, json as bytes_of,
+    Bridges, RunError, TelegramSettings,
+    arrival::Arrival,
+    json as bytes_of,
     pauses::{PAUSE, Pauses, Trouble},
+    webhooks::Sender,
 };
 
 /// So long Telegram waits for an update before it answers with none, in seconds.
@@ -135,9 +138,13 @@ impl Poller<'_> {
         for update in updates {
             let id = update["update_id"].to_string();
             let payload = Bytes::from(update.to_string());
-            arrival::keep(self.bridges, Platform::Telegram, payload, &id)
-                .await
-                .map_err(RunError::from)?;
+            let arrival = Arrival {
+                platform: Platform::Telegram,
+                payload,
+                id: Some(&id),
+                sender: Sender::Platform,
+            };
+            arrival.keep(self.bridges).await.map_err(RunError::from)?;
         }
         let next = Next { offset: last.saturating_add(1), at: self.now() };
         let change = (key.to_owned(), Some(bytes_of(&next)));

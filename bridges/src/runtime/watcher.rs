@@ -101,6 +101,7 @@ impl Watcher<'_> {
                     workspace: workspace.clone(),
                     channel: channel.clone(),
                     direction: *direction,
+                    since: Some(outcome.at),
                 };
                 self.add(row, at).await?;
             } else if let RoomChange::LinkRemoved { link } = change {

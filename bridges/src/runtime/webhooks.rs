@@ -7,16 +7,12 @@ use std::{
     time::{Duration, Instant},
 };
 
-use actors::{
-    ports::{Topic, TopicPartition},
-    runtime::partitioner::partition_of,
-};
 use bytes::Bytes;
 use schemas::room::Platform;
 use serde_json::{Value, json};
 use subtle::ConstantTimeEq as _;
 
-use super::{Bridges, RunError, inbound, keys};
+use super::{Bridges, RunError, arrival::Arrival, keys};
 use crate::{
     Author, Inbound, Place,
     codec::{self, Payload},
@@ -96,21 +92,9 @@ impl Bridges {
                 .typing_answered(request.platform, (place, author), sender, service_url)
                 .await;
         }
-        let is_unreadable = inbound.iter().any(|one| matches!(one, Inbound::Unreadable(_)));
-        let nowhere = Place::default();
-        let place = inbound.iter().find_map(inbound::place_of);
-        let Some(place) = place.or(is_unreadable.then_some(&nowhere)) else {
-            // Nothing of it could ever matter to a room.
-            return Answer::Taken(accepted(request.platform, &inbound));
-        };
-        let mut record = inbound::record(request.platform, place, body);
-        if sender == Sender::Webhook {
-            record.headers.push((inbound::WEBHOOK.to_owned(), Bytes::from_static(b"1")));
-        }
-        let count = self.ports.log.partitions(&Topic::Inbound);
-        let to = TopicPartition::new(Topic::Inbound, partition_of(&record.key, count));
-        match self.ports.log.append(&to, record).await {
-            Ok(_) => Answer::Taken(accepted(request.platform, &inbound)),
+        let arrival = Arrival { platform: request.platform, payload: body, id: None, sender };
+        match arrival.keep_as(self, &inbound).await {
+            Ok(()) => Answer::Taken(accepted(request.platform, &inbound)),
             Err(error) => Answer::Unavailable(error.to_string()),
         }
     }

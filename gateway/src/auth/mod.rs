@@ -1,17 +1,24 @@
 //! Tokens: who asks, from a JWT (RFC 7519).
 
 mod jwks;
+mod revocations;
 
 use std::sync::Arc;
 
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode,
+    get_current_timestamp,
 };
-use schemas::{EntityId, EntityKey, Principal, TenantId, Timestamp, UserName};
+use schemas::{Code, EntityId, EntityKey, Principal, TenantId, Timestamp, UserName};
 use serde::{Deserialize, Serialize};
 
 use self::jwks::Jwks;
-use crate::config::{GatewayConfig, TokenKey};
+pub(crate) use self::revocations::LOOK_EVERY;
+pub use self::revocations::Revocations;
+use crate::{
+    config::{GatewayConfig, TokenKey},
+    problem::Problem,
+};
 
 /// Clock skew that is forgiven, in seconds.
 const LEEWAY: u64 = 5;
@@ -32,6 +39,8 @@ struct Claims {
     #[serde(default)]
     tenant: Option<String>,
     exp: i64,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    iat: Option<i64>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     roles: Vec<String>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -53,12 +62,28 @@ pub struct Identity {
     pub capabilities: Option<Vec<Capability>>,
     /// When the token ends.
     pub expires: Timestamp,
+    /// When it was issued, if it says so.
+    pub issued: Option<Timestamp>,
 }
 
 impl Identity {
     /// Whether they administer their tenant.
     pub fn is_admin(&self) -> bool {
         self.roles.iter().any(|role| role == "admin")
+    }
+
+    /// Lets admins of the tenant pass.
+    ///
+    /// # Errors
+    /// `forbidden` for others, and for a token that is narrowed to entities: it does not reach beyond them.
+    pub(crate) fn administers(&self) -> Result<(), Problem> {
+        if !self.is_admin() {
+            return Err(Problem::new(Code::Forbidden, "only admins of the tenant may do this"));
+        }
+        if self.capabilities.is_some() {
+            return Err(Problem::new(Code::Forbidden, "the token is narrowed to entities"));
+        }
+        Ok(())
     }
 
     /// An entity of their own tenant, which is all they can name (R14).
@@ -89,6 +114,9 @@ pub enum TokenError {
     /// It may hold once the keys have been fetched again: [`Verifier::refresh`].
     #[error("the token does not hold: its key {0:?} is not known")]
     UnknownKey(String),
+    /// An admin has revoked it.
+    #[error("the token does not hold: it is revoked")]
+    Revoked,
 }
 
 /// Why the keys cannot be used; told at start.
@@ -104,6 +132,7 @@ pub struct KeyError {
 pub struct Verifier {
     keys: Arc<Vec<(DecodingKey, Validation)>>,
     sets: Arc<Vec<Jwks>>,
+    revocations: Revocations,
 }
 
 impl Verifier {
@@ -131,7 +160,13 @@ impl Verifier {
                 TokenKey::Jwks(address) => sets.push(Jwks::new(address, &config.audience)),
             }
         }
-        Ok(Self { keys: Arc::new(keys), sets: Arc::new(sets) })
+        let revocations = Revocations::new(config.mappings.clone());
+        Ok(Self { keys: Arc::new(keys), sets: Arc::new(sets), revocations })
+    }
+
+    /// What is revoked.
+    pub fn revocations(&self) -> &Revocations {
+        &self.revocations
     }
 
     /// Whom the token names, as far as the keys are known.
@@ -139,6 +174,15 @@ impl Verifier {
     /// # Errors
     /// If it does not hold, or not with the keys that are known.
     pub fn verify(&self, token: &str) -> Result<Identity, TokenError> {
+        let identity = self.read(token)?;
+        if self.revocations.has_revoked(&identity) {
+            Err(TokenError::Revoked)
+        } else {
+            Ok(identity)
+        }
+    }
+
+    fn read(&self, token: &str) -> Result<Identity, TokenError> {
         let mut reason = "no key fits".to_owned();
         for (key, validation) in self.keys.iter() {
             match decode::<Claims>(token, key, validation) {
@@ -206,6 +250,7 @@ fn identity(claims: Claims) -> Result<Identity, TokenError> {
         roles: claims.roles,
         capabilities: claims.caps,
         expires: Timestamp::from_millis(claims.exp.saturating_mul(1_000)),
+        issued: claims.iat.map(|seconds| Timestamp::from_millis(seconds.saturating_mul(1_000))),
     })
 }
 
@@ -225,6 +270,7 @@ pub fn issue(
         sub: user.to_string(),
         tenant: Some(tenant.to_string()),
         exp: expires.as_millis() / 1_000,
+        iat: Some(get_current_timestamp().cast_signed()),
         roles,
         caps: None,
         aud: Some(audience.into()),

@@ -1,7 +1,7 @@
 //! An entity's journal: paged, with the rejected commands for the audit, or live as server-sent
 //! events (HTML standard, "Server-sent events").
 
-use std::time::Duration;
+use std::{rc::Rc, time::Duration};
 
 use actix_web::{
     HttpRequest, HttpResponse,
@@ -147,7 +147,9 @@ async fn stream(
     let now = app.hub().check(&key, reader_of(&identity)).await?;
     let (sender, body) = outbox(app.config().limits.buffer_bytes as usize);
     let client = sessions.open(ClientKind::EventStream, sender.clone());
-    *client.principal.borrow_mut() = Some(identity.principal.clone());
+    client.expires.set(Some(identity.expires));
+    let identity = Rc::new(identity);
+    *client.identity.borrow_mut() = Some(identity.clone());
     let sessions = sessions.clone();
     actix_web::rt::spawn(async move {
         let _permit = permit;

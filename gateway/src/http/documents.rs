@@ -182,6 +182,7 @@ pub fn openapi() -> Value {
         "parameters": [{"name": "name", "in": "path", "required": true, "schema": {"type": "string"}}],
         "responses": {"200": ok("offsets"), "default": problem}}}));
     identities(&mut paths, &problem);
+    revocations(&mut paths, &problem);
     json!({
         "openapi": "3.1.0",
         "info": {"title": "Switchyard", "version": env!("CARGO_PKG_VERSION")},
@@ -220,6 +221,34 @@ fn identities(paths: &mut Map<String, Value>, problem: &Value) {
                 "responses": {"200": {"description": "the identity", "content": json("Identity")},
                     "default": problem}},
             "delete": {"summary": "a user is nobody from now on", "parameters": [platform, user],
+                "responses": {"204": {"description": "done"}, "default": problem}},
+        }),
+    );
+}
+
+/// The paths of revoked tokens.
+fn revocations(paths: &mut Map<String, Value>, problem: &Value) {
+    let revocation = json!({"type": "object", "required": ["user", "until"], "properties": {
+        "user": {"type": "string"},
+        "until": {"type": "string", "format": "date-time",
+            "description": "tokens that were issued up to this moment are not taken"}}});
+    let listed = json!({"description": "revocations", "content": {"application/json": {"schema": {
+        "type": "object", "properties": {"revocations": {"type": "array", "items": revocation}}}}}});
+    paths.insert(
+        "/api/v1/revocations".into(),
+        json!({"get": {"summary": "users whose tokens are revoked; for admins",
+            "responses": {"200": listed, "default": problem}}}),
+    );
+    let user =
+        json!({"name": "user", "in": "path", "required": true, "schema": {"type": "string"}});
+    let done = json!({"description": "done",
+        "content": {"application/json": {"schema": revocation}}});
+    paths.insert(
+        "/api/v1/revocations/{user}".into(),
+        json!({
+            "put": {"summary": "revoke every token that a user has now, and cut their sockets with 4403",
+                "parameters": [user], "responses": {"200": done, "default": problem}},
+            "delete": {"summary": "take these tokens again", "parameters": [user],
                 "responses": {"204": {"description": "done"}, "default": problem}},
         }),
     );

@@ -1,6 +1,9 @@
 //! Health for people, orchestrators and Prometheus.
 
-use std::{sync::atomic::Ordering, time::Instant};
+use std::{
+    sync::atomic::Ordering,
+    time::{Duration, Instant},
+};
 
 use actix_web::{HttpRequest, HttpResponse, http::StatusCode, web};
 use actors::{
@@ -11,12 +14,17 @@ use futures_util::future::join_all;
 use schemas::{Code, Kind, TenantId, UserName};
 use serde::Deserialize;
 use serde_json::{Value, json};
+use tokio::time::{error::Elapsed, timeout};
 
 use super::{json_body, json_response};
 use crate::{app::App, metrics, problem::Problem};
 
 /// A tail this many outcomes behind the log is unwell.
 const LAGGING: i64 = 10_000;
+/// A fan-out that has not moved for so long is unwell: longer than a hand-over between nodes takes.
+const STALLED: Duration = Duration::from_secs(5);
+/// One that has not moved for so long needs somebody.
+const STUCK: Duration = Duration::from_secs(30);
 
 pub(super) fn routes(config: &mut web::ServiceConfig) {
     config
@@ -160,7 +168,7 @@ async fn owners(app: &App) -> Service {
     Service { name: "owners", state, details: json!({"partitions": partitions, "lag": lag}) }
 }
 
-/// Fan-out is well while every tail keeps up with the log.
+/// Fan-out is well while every tail keeps up with the log, and every shard takes what is queued.
 async fn fan_out(app: &App) -> Service {
     let followed = app.hub().gauges().filter_map(|(kind, partition, gauge)| {
         let position = gauge.position.load(Ordering::Relaxed);
@@ -171,8 +179,29 @@ async fn fan_out(app: &App) -> Service {
         bounds.map_or(0, |bounds| (bounds.end - position).max(0))
     });
     let lag: i64 = join_all(lags).await.into_iter().sum();
-    let state = if lag > LAGGING { State::Degraded } else { State::Healthy };
-    Service { name: "fanOut", state, details: json!({"lag": lag}) }
+    let stalled = app.hub().stalled_for(Instant::now());
+    let lagging = if lag > LAGGING { State::Degraded } else { State::Healthy };
+    let state = lagging.max(state_of_stall(stalled));
+    let details = json!({"lag": lag, "stalledSeconds": stalled.as_secs()});
+    Service { name: "fanOut", state, details }
+}
+
+fn state_of_stall(lasts: Duration) -> State {
+    match lasts {
+        lasts if lasts > STUCK => State::Unhealthy,
+        lasts if lasts > STALLED => State::Degraded,
+        _ => State::Healthy,
+    }
+}
+
+/// Whether log, store and signals can be reached; who does not answer within a time cannot.
+pub(crate) async fn reachable(app: &App, within: Duration) -> [(&'static str, bool); 3] {
+    let is_well = |service: Result<Service, Elapsed>| {
+        service.is_ok_and(|service| service.state == State::Healthy)
+    };
+    let (log, store) = tokio::join!(timeout(within, log(app)), timeout(within, store(app)));
+    let signals = app.signals_reach_others();
+    [("log", is_well(log)), ("store", is_well(store)), ("signals", signals)]
 }
 
 /// Everything but signals goes on while they reach this node only.
@@ -204,4 +233,17 @@ async fn development_token(
     };
     let token = app.development_token(&fields.sub, &tenant)?;
     Ok(json_response(StatusCode::OK, None, json!({"token": token}).to_string()))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_stall_turns_health_after_its_bounds() {
+        assert_eq!(state_of_stall(Duration::ZERO), State::Healthy);
+        assert_eq!(state_of_stall(STALLED), State::Healthy);
+        assert_eq!(state_of_stall(STALLED + Duration::from_millis(1)), State::Degraded);
+        assert_eq!(state_of_stall(STUCK + Duration::from_millis(1)), State::Unhealthy);
+    }
 }

@@ -64,13 +64,7 @@ pub(super) fn routes(config: &mut web::ServiceConfig) {
 
 /// The table, for an admin.
 fn table_for(app: &App, identity: &Identity) -> Result<Arc<dyn IdentityTable>, Problem> {
-    if !identity.is_admin() {
-        return Err(Problem::new(Code::Forbidden, "only admins of the tenant may do this"));
-    }
-    // A token that is narrowed to entities does not reach beyond them.
-    if identity.capabilities.is_some() {
-        return Err(Problem::new(Code::Forbidden, "the token is narrowed to entities"));
-    }
+    identity.administers()?;
     let missing = || Problem::new(Code::NotFound, "no chat platform is configured");
     app.config().identities.clone().ok_or_else(missing)
 }

@@ -4,19 +4,24 @@ pub(crate) mod bridges;
 mod changes;
 pub(crate) mod documents;
 mod entities;
-mod health;
+pub(crate) mod health;
 pub(crate) mod identities;
+mod observe;
 mod page;
 pub(crate) mod produce;
 mod resources;
-mod socket;
+mod revocations;
+pub(crate) mod socket;
 
 use std::time::Duration;
 
 use actix_web::{
     FromRequest, HttpRequest, HttpResponse,
     dev::Payload,
-    http::{StatusCode, header},
+    http::{
+        StatusCode,
+        header::{self, HeaderMap},
+    },
     web,
 };
 use bytes::Bytes;
@@ -27,6 +32,7 @@ use serde_json::Value;
 use crate::{app::App, auth::Identity, hub::ChangeJson, problem::Problem};
 
 pub(crate) use changes::{SessionsOfWorker, event_of};
+pub(crate) use observe::observe;
 
 /// A body must be there within this.
 const BODY_WITHIN: Duration = Duration::from_secs(30);
@@ -50,12 +56,11 @@ impl FromRequest for Caller {
 async fn caller(request: &HttpRequest) -> Result<Identity, Problem> {
     let app = app_of(request)?;
     app.metrics().requests.inc();
-    match bearer(request) {
-        Some(token) => app
-            .verifier()
-            .verify_or_refresh(token)
-            .await
-            .map_err(|error| Problem::new(Code::Unauthenticated, error.to_string())),
+    match bearer(request.headers()) {
+        Some(token) => app.verifier().verify_or_refresh(token).await.map_err(|error| {
+            app.metrics().authentication_failed();
+            Problem::new(Code::Unauthenticated, error.to_string())
+        }),
         None => {
             if let Some(peer) = request.peer_addr() {
                 app.limit_anonymous(peer.ip())?;
@@ -71,8 +76,8 @@ fn app_of(request: &HttpRequest) -> Result<&App, Problem> {
 }
 
 /// The token of the `Authorization` header.
-pub(crate) fn bearer(request: &HttpRequest) -> Option<&str> {
-    let value = request.headers().get(header::AUTHORIZATION)?.to_str().ok()?;
+pub(crate) fn bearer(headers: &HeaderMap) -> Option<&str> {
+    let value = headers.get(header::AUTHORIZATION)?.to_str().ok()?;
     let (scheme, token) = value.split_once(' ')?;
     scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
 }
@@ -194,6 +199,7 @@ pub(crate) fn routes(config: &mut web::ServiceConfig) {
         .service(
             web::scope("/api/v1")
                 .configure(identities::routes)
+                .configure(revocations::routes)
                 .configure(entities::routes)
                 .default_service(web::to(no_route)),
         )

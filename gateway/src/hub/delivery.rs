@@ -1,6 +1,9 @@
 //! What came of a command, encoded once for all who see it.
 
-use std::sync::{Arc, OnceLock};
+use std::{
+    sync::{Arc, OnceLock},
+    time::Instant,
+};
 
 use actors::runtime::ring::Counted;
 use bytes::Bytes;
@@ -8,6 +11,7 @@ use schemas::{
     Change, EntityKey, Outcome, Seq, Verdict,
     json::{ChangeContext, write_change},
 };
+use tracing::Span;
 
 use crate::frame;
 
@@ -25,6 +29,10 @@ pub struct ChangeJson {
 pub struct Delivery {
     /// The outcome.
     pub counted: Arc<Counted>,
+    /// When this gateway had it.
+    pub read_at: Instant,
+    /// Of a command that is traced; ends when everybody has been handed what they are.
+    _span: Span,
     changes: OnceLock<Vec<ChangeJson>>,
     frames: OnceLock<Bytes>,
 }
@@ -32,7 +40,13 @@ pub struct Delivery {
 impl Delivery {
     /// Wraps an outcome.
     pub fn new(counted: Arc<Counted>) -> Self {
-        Self { counted, changes: OnceLock::new(), frames: OnceLock::new() }
+        Self::traced(counted, Span::none())
+    }
+
+    /// Wraps an outcome whose way is traced.
+    pub fn traced(counted: Arc<Counted>, span: Span) -> Self {
+        let read_at = Instant::now();
+        Self { counted, read_at, _span: span, changes: OnceLock::new(), frames: OnceLock::new() }
     }
 
     /// The outcome.

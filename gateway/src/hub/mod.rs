@@ -4,6 +4,7 @@
 mod delivery;
 mod request;
 mod shard;
+mod stall;
 mod tail;
 mod tail_state;
 
@@ -13,6 +14,7 @@ use std::{
         Arc, Mutex, PoisonError,
         atomic::{AtomicBool, AtomicI64, AtomicUsize, Ordering},
     },
+    time::{Duration, Instant},
 };
 
 use actors::{
@@ -22,6 +24,7 @@ use actors::{
         TopicPartition,
     },
     runtime::{guards::Guards, partition::Ports, partitioner::partition_of, ring::Counted},
+    trace,
 };
 use bytes::Bytes;
 use futures_util::future::BoxFuture;
@@ -38,8 +41,10 @@ pub use request::{JoinResult, Joined, Request, SubscribeTo, View};
 pub use shard::{
     Client, ClientKind, SessionId, Sessions, ShardGauge, ShardMessage, presence_name, run_shard,
 };
+pub use stall::Canary;
 
-use crate::problem::Problem;
+use self::stall::Stall;
+use crate::{metrics::CommandCounters, problem::Problem};
 
 /// Messages that may wait for one shard; the tail waits for room, so no change is lost.
 const SHARD_QUEUE: usize = 4_096;
@@ -101,7 +106,8 @@ struct Inner {
     tails: HashMap<(Kind, i32), (mpsc::Sender<Request>, Arc<TailGauge>)>,
     shards: Vec<mpsc::Sender<ShardMessage>>,
     waiting_shards: Mutex<Vec<(usize, mpsc::Receiver<ShardMessage>)>>,
-    in_flight: Arc<AtomicUsize>,
+    commands: Arc<Commands>,
+    stall: Arc<Stall>,
     most_in_flight: usize,
 }
 
@@ -112,12 +118,27 @@ pub struct Submitted {
     _permit: InFlight,
 }
 
-/// One of the commands that may be on their way; given back when dropped.
-pub struct InFlight(Arc<AtomicUsize>);
+/// The commands on their way, and how long those took that were.
+#[derive(Debug, Default)]
+struct Commands {
+    in_flight: AtomicUsize,
+    counters: CommandCounters,
+}
+
+/// One of the commands that may be on their way; given back when it is answered.
+pub struct InFlight {
+    commands: Arc<Commands>,
+    kind: Kind,
+    /// Nothing for one that is not taken.
+    since: Option<Instant>,
+}
 
 impl Drop for InFlight {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.commands.in_flight.fetch_sub(1, Ordering::Relaxed);
+        if let Some(since) = self.since {
+            self.commands.counters.answered(self.kind, since.elapsed());
+        }
     }
 }
 
@@ -153,6 +174,14 @@ impl Hub {
             }
         }
         let most_in_flight = if most_in_flight == 0 { usize::MAX } else { most_in_flight as usize };
+        let stall = Arc::new(Stall::new(senders.clone()));
+        let gauges: Vec<_> = tails
+            .iter()
+            .map(|((kind, partition), (_, gauge)): (&(Kind, i32), &(_, Arc<TailGauge>))| {
+                (TopicPartition::new(Topic::Outcomes(*kind), *partition), gauge.clone())
+            })
+            .collect();
+        tokio::spawn(stall::watch(Arc::downgrade(&stall), ports.log.clone(), gauges));
         Self {
             inner: Arc::new(Inner {
                 ports,
@@ -161,7 +190,8 @@ impl Hub {
                 tails,
                 shards: senders,
                 waiting_shards: Mutex::new(receivers.into_iter().enumerate().collect()),
-                in_flight: Arc::default(),
+                commands: Arc::default(),
+                stall,
                 most_in_flight,
             }),
         }
@@ -194,7 +224,17 @@ impl Hub {
 
     /// Commands on their way.
     pub fn in_flight(&self) -> usize {
-        self.inner.in_flight.load(Ordering::Relaxed)
+        self.inner.commands.in_flight.load(Ordering::Relaxed)
+    }
+
+    /// How long commands took.
+    pub fn command_counters(&self) -> &CommandCounters {
+        &self.inner.commands.counters
+    }
+
+    /// How long something in the fan-out has not moved though it should; zero while all is well.
+    pub fn stalled_for(&self, now: Instant) -> Duration {
+        self.inner.stall.lasts(now)
     }
 
     /// The partition of an entity.
@@ -214,8 +254,9 @@ impl Hub {
     /// # Errors
     /// `unavailable` if too much is on its way, `too_large` if the record is.
     pub fn submit(&self, command: &Command) -> Result<Submitted, Problem> {
-        let before = self.inner.in_flight.fetch_add(1, Ordering::Relaxed);
-        let permit = InFlight(self.inner.in_flight.clone());
+        let commands = self.inner.commands.clone();
+        let before = commands.in_flight.fetch_add(1, Ordering::Relaxed);
+        let mut permit = InFlight { commands, kind: command.key.entity.kind(), since: None };
         if before >= self.inner.most_in_flight {
             let problem = Problem::new(Code::Unavailable, "too many commands are on their way");
             return Err(problem.with_retry_after(0.2));
@@ -225,9 +266,9 @@ impl Hub {
         let topic = Topic::Commands(command.key.entity.kind());
         let to = TopicPartition::new(topic, self.partition_of(&command.key));
         let key = Bytes::from(command.key.to_string());
-        let record =
-            NewRecord { key, value: value.into(), headers: Vec::new(), ..NewRecord::default() };
-        let append = self.inner.ports.log.append(&to, record);
+        let record = NewRecord { key, value: value.into(), ..NewRecord::default() };
+        let append = trace::append(&*self.inner.ports.log, &to, record);
+        permit.since = Some(Instant::now());
         Ok(Submitted { key: command.key.clone(), append, _permit: permit })
     }
 

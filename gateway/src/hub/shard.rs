@@ -19,10 +19,11 @@ use tokio::{
 };
 
 use super::{
-    ChangeJson, Delivery, Hub,
+    Canary, ChangeJson, Delivery, Hub,
     request::{JoinResult, Joined},
 };
 use crate::{
+    auth::{Identity, Revocations},
     frame::{self, CloseCode},
     outbox::{Full, Outbox, Pending, Weight},
     session::Session,
@@ -34,6 +35,8 @@ const SWEEP: Duration = Duration::from_secs(1);
 const PING_EVERY: Duration = Duration::from_secs(25);
 /// A socket must authenticate within this.
 const AUTHENTICATE_WITHIN: Duration = Duration::from_secs(10);
+/// Milliseconds of clock skew that are forgiven when a token ends.
+const LEEWAY: i64 = 5_000;
 /// A token's end is announced this many milliseconds before.
 const ANNOUNCE_EXPIRY: i64 = 60_000;
 
@@ -56,6 +59,10 @@ pub enum ShardMessage {
         /// What came of it.
         delivery: Arc<Delivery>,
     },
+    /// Tokens were revoked: cut those who came with them.
+    Revoked,
+    /// Shows that what is queued is taken.
+    Canary(Canary),
     /// The node stops: tell everybody and close them in batches until this much time has passed.
     Drain(Duration),
 }
@@ -85,13 +92,24 @@ pub struct Client {
     /// When it was last pinged.
     pub pinged: Cell<Instant>,
     /// Who it is, once authenticated.
-    pub principal: RefCell<Option<Principal>>,
+    pub identity: RefCell<Option<Rc<Identity>>>,
     /// When its token ends.
     pub expires: Cell<Option<Timestamp>>,
     /// Whether the token's end was announced.
     pub expiry_announced: Cell<bool>,
-    /// Where it is, and whether it is shown there.
-    pub joined: RefCell<HashMap<EntityKey, bool>>,
+    /// Where it is.
+    pub joined: RefCell<HashMap<EntityKey, Place>>,
+    /// How it was closed, once it is.
+    pub closed: Cell<Option<CloseCode>>,
+}
+
+/// A client at an entity.
+#[derive(Debug, Clone, Copy)]
+pub struct Place {
+    /// Whether it is shown there.
+    is_shown: bool,
+    /// Where it stands among the entity's subscribers, so that leaving takes no search.
+    at: usize,
 }
 
 impl Client {
@@ -109,6 +127,7 @@ impl Client {
 
     /// Ends the connection.
     pub fn close(&self, code: CloseCode, reason: &str, pending: Pending) {
+        self.closed.set(self.closed.get().or(Some(code)));
         match self.kind {
             ClientKind::WebSocket => self.outbox.end(frame::close(code, reason), pending),
             ClientKind::EventStream => self.outbox.end(Bytes::new(), pending),
@@ -136,6 +155,8 @@ pub struct ShardGauge {
     pub deliveries: std::sync::atomic::AtomicU64,
     /// Clients closed for being too slow.
     pub too_slow: std::sync::atomic::AtomicU64,
+    /// What else is counted about them.
+    pub counters: crate::metrics::ShardCounters,
 }
 
 /// The sessions of one worker thread. Clones share them.
@@ -146,21 +167,29 @@ struct Inner {
     hub: Hub,
     shard: usize,
     idle_after: Duration,
+    revocations: Revocations,
     next: Cell<SessionId>,
     draining: Cell<bool>,
     clients: RefCell<HashMap<SessionId, Rc<Client>>>,
     sessions: RefCell<HashMap<SessionId, Rc<Session>>>,
-    subscribers: RefCell<HashMap<EntityKey, Vec<SessionId>>>,
+    subscribers: RefCell<HashMap<EntityKey, Vec<Rc<Client>>>>,
     gauge: Arc<ShardGauge>,
 }
 
 impl Sessions {
     /// No sessions yet, for the shard of this number. `idle_after` zero means never.
-    pub fn new(hub: Hub, shard: usize, idle_after: Duration, gauge: Arc<ShardGauge>) -> Self {
+    pub fn new(
+        hub: Hub,
+        shard: usize,
+        idle_after: Duration,
+        revocations: Revocations,
+        gauge: Arc<ShardGauge>,
+    ) -> Self {
         Self(Rc::new(Inner {
             hub,
             shard,
             idle_after,
+            revocations,
             next: Cell::new(0),
             draining: Cell::new(false),
             clients: RefCell::default(),
@@ -192,10 +221,11 @@ impl Sessions {
             since: now,
             heard: Cell::new(now),
             pinged: Cell::new(now),
-            principal: RefCell::new(None),
+            identity: RefCell::new(None),
             expires: Cell::new(None),
             expiry_announced: Cell::new(false),
             joined: RefCell::default(),
+            closed: Cell::new(None),
         });
         self.0.clients.borrow_mut().insert(id, client.clone());
         self.0.gauge.clients.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -216,22 +246,33 @@ impl Sessions {
         self.0.sessions.borrow_mut().remove(&client.id);
         if self.0.clients.borrow_mut().remove(&client.id).is_some() {
             self.0.gauge.clients.fetch_sub(1, std::sync::atomic::Ordering::Relaxed);
+            if client.kind == ClientKind::WebSocket {
+                self.0.gauge.counters.closed(client.closed.get());
+            }
         }
     }
 
     /// The client leaves an entity.
     pub fn leave(&self, client: &Client, key: &EntityKey) {
-        let Some(shown) = client.joined.borrow_mut().remove(key) else { return };
-        if let Some(sessions) = self.0.subscribers.borrow_mut().get_mut(key) {
-            sessions.retain(|session| *session != client.id);
+        let Some(place) = client.joined.borrow_mut().remove(key) else { return };
+        let mut subscribers = self.0.subscribers.borrow_mut();
+        if let Some(clients) = subscribers.get_mut(key) {
+            clients.swap_remove(place.at);
+            if let Some(moved) = clients.get(place.at)
+                && let Some(its) = moved.joined.borrow_mut().get_mut(key)
+            {
+                its.at = place.at;
+            }
+            if clients.is_empty() {
+                subscribers.remove(key);
+            }
         }
-        let none_left = self.0.subscribers.borrow().get(key).is_some_and(Vec::is_empty);
-        if none_left {
-            self.0.subscribers.borrow_mut().remove(key);
-        }
+        drop(subscribers);
         self.unsubscribe(key.clone());
-        if shown && let Some(principal) = &*client.principal.borrow() {
-            let name = presence_name(principal);
+        if place.is_shown
+            && let Some(identity) = &*client.identity.borrow()
+        {
+            let name = presence_name(&identity.principal);
             self.0.hub.signals().leave(key, &name, self.global_id(client));
         }
     }
@@ -248,22 +289,25 @@ impl Sessions {
 
     /// Shows the client at an entity that it has joined.
     pub fn show(&self, client: &Client, key: &EntityKey) {
-        let Some(principal) = client.principal.borrow().clone() else { return };
-        if let Some(shown) = client.joined.borrow_mut().get_mut(key) {
-            *shown = true;
+        let Some(identity) = client.identity.borrow().clone() else { return };
+        if let Some(place) = client.joined.borrow_mut().get_mut(key) {
+            place.is_shown = true;
         }
         let signals = self.0.hub.signals();
-        signals.enter(key, &presence_name(&principal), self.global_id(client));
+        signals.enter(key, &presence_name(&identity.principal), self.global_id(client));
         let present = json!({"joined": signals.present(key), "left": []});
         client.send_json(&json!({"entity": key.entity.to_string(), "presence": present}));
     }
 
-    fn subscribe(&self, client: &Client, key: &EntityKey) -> Subscribed {
+    fn subscribe(&self, client: &Rc<Client>, key: &EntityKey) -> Subscribed {
         if client.joined.borrow().contains_key(key) {
             return Subscribed::Already;
         }
-        client.joined.borrow_mut().insert(key.clone(), false);
-        self.0.subscribers.borrow_mut().entry(key.clone()).or_default().push(client.id);
+        let mut subscribers = self.0.subscribers.borrow_mut();
+        let clients = subscribers.entry(key.clone()).or_default();
+        let place = Place { is_shown: false, at: clients.len() };
+        clients.push(client.clone());
+        client.joined.borrow_mut().insert(key.clone(), place);
         Subscribed::Now
     }
 
@@ -277,6 +321,8 @@ impl Sessions {
                     session.decided(ticket, &delivery);
                 }
             }
+            ShardMessage::Revoked => self.cut_revoked(),
+            ShardMessage::Canary(canary) => canary.came_through(),
             ShardMessage::Drain(within) => self.drain(within),
         }
     }
@@ -284,9 +330,8 @@ impl Sessions {
     fn changes(&self, delivery: &Delivery) {
         let Some(key) = &delivery.outcome().key else { return };
         let subscribers = self.0.subscribers.borrow();
-        let clients = self.0.clients.borrow();
         let mut count = 0;
-        for client in subscribers.get(key).into_iter().flatten().filter_map(|id| clients.get(id)) {
+        for client in subscribers.get(key).into_iter().flatten() {
             let was_ending = client.outbox.is_ending();
             client.send_changes(delivery);
             count += 1;
@@ -295,6 +340,16 @@ impl Sessions {
             }
         }
         self.0.gauge.deliveries.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
+        self.0.gauge.counters.fan_out.observe(delivery.read_at.elapsed());
+    }
+
+    fn cut_revoked(&self) {
+        for client in self.0.clients.borrow().values() {
+            let identity = client.identity.borrow().clone();
+            if identity.is_some_and(|identity| self.0.revocations.has_revoked(&identity)) {
+                client.close(CloseCode::Revoked, "the token is revoked", Pending::Send);
+            }
+        }
     }
 
     fn joined(&self, join: JoinResult) {
@@ -332,10 +387,9 @@ impl Sessions {
             }
         };
         let subscribers = self.0.subscribers.borrow();
-        let Some(ids) = subscribers.get(key) else { return };
+        let Some(clients) = subscribers.get(key) else { return };
         let frame = frame::text(message.to_string().as_bytes());
-        let clients = self.0.clients.borrow();
-        for client in ids.iter().filter_map(|id| clients.get(id)) {
+        for client in clients {
             if client.kind == ClientKind::WebSocket {
                 client.send(frame.clone(), Weight::Counted);
             }
@@ -354,6 +408,10 @@ impl Sessions {
             match client.kind {
                 ClientKind::WebSocket => self.look_after(&client, now, time),
                 ClientKind::EventStream => {
+                    let expires = client.expires.get();
+                    if expires.is_some_and(|expires| time > expires.plus_millis(LEEWAY)) {
+                        client.close(CloseCode::Unauthenticated, "", Pending::Send);
+                    }
                     if now - client.pinged.get() >= PING_EVERY {
                         client.pinged.set(now);
                         client.send(Bytes::from_static(b": ping\n\n"), Weight::Counted);
@@ -377,7 +435,7 @@ impl Sessions {
             None if now - client.since > AUTHENTICATE_WITHIN => {
                 client.close(CloseCode::Unauthenticated, "not authenticated", Pending::Send);
             }
-            Some(expires) if time > expires.plus_millis(5_000) => {
+            Some(expires) if time > expires.plus_millis(LEEWAY) => {
                 client.close(CloseCode::Unauthenticated, "the token has expired", Pending::Send);
             }
             Some(expires) if !client.expiry_announced.get() => {

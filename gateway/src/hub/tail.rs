@@ -18,6 +18,7 @@ use actors::{
         replica::{Answer, FoldError, Replica},
         ring::Counted,
     },
+    span, trace,
 };
 use schemas::{Code, EntityKey, Kind, Offset, OutcomeRecord, Seq, codec};
 use tokio::{
@@ -152,7 +153,9 @@ impl TailTask {
             let Some(counted) = tail.replica.outcome(record.offset, &record.value) else {
                 continue;
             };
-            let delivery = Arc::new(Delivery::new(counted));
+            let cause = trace::cause(&record.headers);
+            let span = span!("fan-out", cause, topic = %self.of, offset = record.offset);
+            let delivery = Arc::new(Delivery::traced(counted, span));
             if let Some(key) = &delivery.outcome().key
                 && !super::changes_of(delivery.outcome()).is_empty()
                 && let Some(shards) = tail.interest.get(key)

@@ -2,6 +2,7 @@
 //! flags. An unknown key is an error that names it.
 
 mod services;
+mod telemetry;
 
 use std::{
     collections::{BTreeMap, HashSet},
@@ -16,7 +17,10 @@ use gateway::config::{GatewayConfig, Limits, PartnerKey, Profile, TlsFiles, Toke
 use schemas::{Kind, TenantId, UserName, role::TenantRole};
 use serde::Deserialize;
 
-pub use self::services::{KafkaConfig, PostgresConfig, RedisConfig, RegistryConfig};
+pub use self::{
+    services::{KafkaConfig, PostgresConfig, RedisConfig, RegistryConfig},
+    telemetry::{LogFormat, TelemetryConfig},
+};
 use crate::{kafka::KafkaSettings, postgres::PostgresSettings, sqlite::Synchronous};
 
 /// The file that is read if it is there and no other is named.
@@ -60,6 +64,8 @@ pub struct Settings {
     pub bridges: bridges::runtime::Settings,
     /// Actors.
     pub actors: ActorsConfig,
+    /// Logs and traces.
+    pub telemetry: TelemetryConfig,
     /// Threads that serve HTTP; 0 for one a core.
     pub workers: usize,
     /// Whether `/ws/echo` is there.
@@ -177,6 +183,7 @@ impl Default for Settings {
             partners: BTreeMap::new(),
             bridges: bridges::runtime::Settings::default(),
             actors: ActorsConfig::default(),
+            telemetry: TelemetryConfig::default(),
             workers: 0,
             ws_echo: false,
         }
@@ -308,6 +315,7 @@ impl Settings {
         settings.kafka.brokers = overrides.kafka.or(settings.kafka.brokers);
         settings.postgres.url = overrides.postgres.or(settings.postgres.url);
         settings.redis.url = overrides.redis.or(settings.redis.url);
+        settings.telemetry.fill_in();
         if settings.node.is_empty() {
             settings.node = format!("{:08x}", rand::random::<u32>());
         }
@@ -354,6 +362,9 @@ impl Settings {
             && !(self.is_development() && address.starts_with("http://"))
         {
             return refused("auth.jwks", "must be an https:// address");
+        }
+        if let Some((key, reason)) = self.telemetry.fault() {
+            return refused(key, reason);
         }
         if let Some((setting, reason)) = self.bridges.fault() {
             return refused("bridges", &format!("{setting}: {reason}"));
@@ -453,6 +464,7 @@ impl Settings {
             webhooks: None,
             files: None,
             identities: None,
+            mappings: None,
             listen: self.listen,
             tls: tls.map(|(certificate, key)| TlsFiles { certificate, key }),
             node: self.node.clone(),

@@ -4,17 +4,17 @@
 pub mod kafka;
 pub mod sqlite;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::measure::Distribution;
 use crate::units::{format_count, format_ns};
 
 /// Both measurements, and what the server reached beside them.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Baselines {
     /// What was measured.
-    pub of: &'static str,
+    pub of: String,
     /// The size of a record: that of a command.
     pub record_bytes: usize,
     /// Outstanding records.
@@ -28,7 +28,7 @@ pub struct Baselines {
 }
 
 /// One measurement.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Deserialize, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Baseline {
     /// Durable records a second.

@@ -188,7 +188,11 @@ impl Listener for Answering {
                 return;
             };
             let reply = match answer {
-                Answer::Ok { seq, changed } => Reply::Accepted { seq: seq.filter(|_| changed) },
+                Answer::Ok { seq, changes, .. } => {
+                    // An empty list is an acceptance that changed nothing.
+                    let changed = changes.is_empty() || changes.contains(&b'{');
+                    Reply::Accepted { seq: seq.filter(|_| changed) }
+                }
                 Answer::Error { code: b"timeout" | b"unavailable" } => Reply::Unknown,
                 Answer::Error { .. } => Reply::Refused,
             };

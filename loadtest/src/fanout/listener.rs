@@ -5,21 +5,21 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
 
 use super::{Room, add_counts};
+use crate::cli::FanoutArgs;
 use crate::fleet::Listener;
 use crate::ledger::{Findings, Ledger, Seen};
 use crate::measure::Recorder;
 use crate::progress::Progress;
-use crate::scan::{Answer, Item, scan, stamp};
+use crate::proto::Proto;
+use crate::scan::{Answer, Item, JOIN, stamp};
 use crate::schedule::Window;
 use crate::socket::{Closed, Outbox};
-
-/// The id of the `join` request.
-const JOIN: u64 = 1;
 
 /// The sockets of one thread.
 pub(super) struct Listening {
     rooms: Arc<[Room]>,
     rate: f64,
+    proto: Proto,
     progress: Arc<Progress>,
     sockets: Vec<Role>,
     /// Sockets that are neither ready nor failed.
@@ -101,10 +101,11 @@ impl Summary {
 }
 
 impl Listening {
-    pub(super) fn new(rooms: Arc<[Room]>, rate: f64, progress: Arc<Progress>) -> Self {
+    pub(super) fn new(rooms: Arc<[Room]>, args: &FanoutArgs, progress: Arc<Progress>) -> Self {
         Self {
             rooms,
-            rate,
+            rate: args.rate,
+            proto: args.proto,
             progress,
             sockets: Vec::new(),
             unsettled: 0,
@@ -151,10 +152,12 @@ impl Listener for Listening {
     }
 
     fn on_text(&mut self, slot: usize, text: &[u8], now_ns: u64) {
-        let Self { rooms, rate, progress, sockets, unsettled, measuring, tally, errors, .. } = self;
+        let Self {
+            rooms, rate, proto, progress, sockets, unsettled, measuring, tally, errors, ..
+        } = self;
         let before = tally.delivered;
         let scanned = match &mut sockets[slot] {
-            Role::Subscriber { room, state } => scan(text, |item| match state {
+            Role::Subscriber { room, state } => proto.scan(text, |item| match state {
                 Subscriber::Joining => match item.answer {
                     Some(Answer::Ok { seq: Some(seq), .. }) if item.id == Some(JOIN) => {
                         *state = Subscriber::Joined(Ledger::joined_at(seq));
@@ -170,7 +173,8 @@ impl Listener for Listening {
                     Some(Answer::Ok { .. }) | None => {}
                 },
                 Subscriber::Joined(ledger) => {
-                    if item.answer.is_some() {
+                    if let Some(Answer::Error { code }) = item.answer {
+                        fail(errors, progress, String::from_utf8_lossy(code).into_owned());
                         return;
                     }
                     let (Some(seq), Some(entity)) = (item.seq, item.entity) else { return };
@@ -189,7 +193,7 @@ impl Listener for Listening {
                 }
                 Subscriber::Failed | Subscriber::CutOff(_) => {}
             }),
-            Role::Publisher { room, .. } => scan(text, |item| {
+            Role::Publisher { room, .. } => proto.scan(text, |item| {
                 let (room, rate) = (&rooms[*room], *rate);
                 answer(room, rate, &item, now_ns, measuring, tally, |code| {
                     fail(errors, progress, code);
@@ -290,7 +294,11 @@ fn answer(
     match answer {
         Answer::Ok { seq, .. } => {
             tally.accepted += 1;
-            room.last_seq.fetch_max(seq.unwrap_or(0), Relaxed);
+            match seq {
+                Some(seq) => room.last_seq.fetch_max(*seq, Relaxed),
+                // Nobody else writes to the room, which began at 0.
+                None => room.last_seq.fetch_add(1, Relaxed),
+            };
         }
         Answer::Error { code } => refused(String::from_utf8_lossy(code).into_owned()),
     }

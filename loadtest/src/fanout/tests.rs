@@ -86,3 +86,23 @@ async fn refusals_are_errors_and_no_loss() {
     assert_eq!(report.errors["rate_limited"], 4);
     assert_eq!(report.count("messages accepted"), Some(2 * 58));
 }
+
+#[tokio::test]
+async fn centrifugo_is_held_to_the_same() {
+    let lies =
+        Lies { drop: [5, 6].into(), double: [8].into(), swap: [12].into(), ..Lies::default() };
+    let mock = Mock::start(lies).await;
+    let line = format!(
+        "loadtest fanout --proto centrifugo --url {} --rooms 2 --subscribers 3 --rate 50 \
+         --duration 1s --warmup 200ms --drain 1s --seed 1",
+        mock.centrifugo_url()
+    );
+    let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
+    let Scenario::Fanout(args) = &cli.scenario else { panic!("not fanout") };
+    let run = super::run(args);
+    let report = tokio::time::timeout(LONGEST, run).await.expect("it ends in time").unwrap();
+    assert_eq!(counts(&report), [6 * 2, 6, 6]);
+    assert_eq!(report.count("errors"), Some(0), "{:?} {:?}", report.errors, report.closed);
+    assert_eq!(report.count("messages accepted"), Some(2 * 60));
+    assert_eq!(report.count("messages unanswered"), Some(0));
+}

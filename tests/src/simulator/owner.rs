@@ -85,7 +85,7 @@ impl OwnerProcess {
                 Action::AppendFence { attempt, value } => {
                     self.append(attempt, To::Outcomes, Meaning::Fence, Bytes::new(), value, world);
                 }
-                Action::AppendOutcome { attempt, key, value } => {
+                Action::AppendOutcome { attempt, key, value, .. } => {
                     let key = key.map(|key| Bytes::from(key.to_string())).unwrap_or_default();
                     self.append(attempt, To::Outcomes, Meaning::Outcome, key, value, world);
                 }

@@ -3,7 +3,7 @@
 use std::time::Instant;
 
 use anyhow::{Context as _, ensure};
-use bridges::simulator::{NotTaken, People, Simulators, channel};
+use bridges::simulator::{NotTaken, People, Simulators, channel, workspace};
 use schemas::room::Platform;
 use serde_json::{Value, json};
 use tests::{
@@ -155,6 +155,55 @@ async fn the_ways_survive_refreshes_other_pollers_and_forged_webhooks() -> anyho
             Err(NotTaken::Status { status: 401, .. }) => {}
             other => anyhow::bail!("{platform}: {other:?}"),
         }
+    }
+    assert!(server.terminate().await?.success());
+    verify(&server).await
+}
+
+#[tokio::test]
+async fn a_link_counts_from_its_answer() -> anyhow::Result<()> {
+    const LINKS: usize = 25;
+    let simulators = Simulators::start()?;
+    let mut server = TestServer::start_with(setup(&simulators)).await?;
+    let people = simulators.people(&server.address);
+    let mut ada = Client::connect(&server, "ada").await?;
+    ada.command("room:1", json!({"type": "createRoom", "title": "R"})).await?;
+    let say = async |channel: &str, word: &str| {
+        let id = people.new_id(Platform::Telegram);
+        let posted = people.posted(Platform::Telegram, channel, (&id, "eve"), word, None);
+        people.send(Platform::Telegram, &posted).await
+    };
+    for number in 0..LINKS {
+        let channel = format!("-100{number:03}");
+        say(&channel, &format!("before {number}")).await?;
+        // The bot's answer shows that everything until here is read.
+        people
+            .send(Platform::Telegram, &people.asked(Platform::Telegram, &channel, "eve", "links"))
+            .await?;
+        until("no answer", || !simulators.kept(Platform::Telegram, &channel).is_empty()).await?;
+        let link = json!({"type": "link", "platform": "telegram",
+            "workspace": workspace(Platform::Telegram), "channel": channel});
+        ada.command("room:1", link).await?;
+        for word in ["first", "second", "third"] {
+            say(&channel, &format!("{word} {number}")).await?;
+        }
+    }
+    let wanted: Vec<_> = (0..LINKS)
+        .map(|number| ["first", "second", "third"].map(|word| format!("{word} {number}")))
+        .collect();
+    let http = Http::new(&server, "ada").await?;
+    let started = Instant::now();
+    let shown = loop {
+        let shown = shown(&http, Platform::Telegram).await?;
+        if shown.len() >= LINKS * 3 || started.elapsed() > PATIENCE {
+            break shown;
+        }
+        sleep(Duration::from_millis(50)).await;
+    };
+    ensure!(shown.len() == LINKS * 3, "{shown:?}");
+    for wanted in wanted {
+        let of_this: Vec<_> = shown.iter().filter(|text| wanted.contains(text)).cloned().collect();
+        ensure!(of_this == wanted, "{of_this:?}");
     }
     assert!(server.terminate().await?.success());
     verify(&server).await

@@ -1,5 +1,6 @@
 //! The integration tests: one binary, each test with ports and folders of its own.
 
+mod attacks;
 mod bridges;
 mod bridges_load;
 mod bridges_pairs;
@@ -7,6 +8,7 @@ mod bridges_people;
 mod bridges_ways;
 mod browser;
 mod cluster;
+mod conformance;
 mod crash;
 mod faults;
 mod folder;
@@ -22,4 +24,5 @@ mod refusals;
 mod registry;
 mod releases;
 mod simulator;
+mod traces;
 mod workers;

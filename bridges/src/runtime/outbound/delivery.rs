@@ -3,12 +3,16 @@
 
 use std::time::Duration;
 
-use actors::ports::{Topic, TopicPartition};
+use actors::{
+    ports::{Topic, TopicPartition},
+    span,
+};
 use schemas::{
     CommandId, ItemId,
     room::{LinkHealth, Platform, RoomCommand},
 };
 use tokio::time::sleep;
+use tracing::Instrument as _;
 
 use super::{
     super::{
@@ -84,7 +88,11 @@ impl Link<'_> {
             let is_new = matches!(looked, Ok(None));
             let result = match looked {
                 Ok(Some(id)) => Ok(Some(id)),
-                Ok(None) => self.bridges.make(platform, call, service_url.as_deref()).await,
+                Ok(None) => {
+                    let cause = self.cause.as_deref();
+                    let span = span!("call", cause, platform = %platform, room = %self.row.room);
+                    self.bridges.make(platform, call, service_url.as_deref()).instrument(span).await
+                }
                 Err(error) => Err(error),
             };
             // Behind what was found there may be more; only what is posted anew is surely the first.

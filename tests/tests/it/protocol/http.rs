@@ -369,8 +369,17 @@ async fn the_program_describes_itself_and_says_how_it_is() -> anyhow::Result<()>
     }
     board(&server).await?;
     let metrics = reqwest::get(server.url("/metrics")).await?.text().await?;
-    for name in ["switchyard_", "# TYPE", "# HELP"] {
-        assert!(metrics.contains(name), "{name}");
+    for line in [
+        "# TYPE switchyard_command_duration_seconds histogram",
+        "switchyard_command_duration_seconds_bucket{le=\"+Inf\",kind=\"board\"} ",
+        "switchyard_http_request_duration_seconds_count{route=\"api\",method=\"POST\",status=\"2xx\"} ",
+        "switchyard_service_up{service=\"store\"} 1",
+        "switchyard_fan_out_stalled_seconds 0",
+        "# HELP process_cpu_seconds ",
+        "process_open_fds ",
+    ] {
+        assert!(metrics.contains(line), "{line} is not in {metrics}");
     }
+    assert!(metrics.ends_with("# EOF\n"));
     Ok(())
 }

@@ -1,0 +1,161 @@
+//! Commands and signals: written by the pacer at their times, answered to the senders' sockets.
+//! Command `n` goes to room `n mod rooms` over a sender of that room's own, so that each room gets
+//! its messages in order; signal `n` is sent by socket `n mod sockets` to the first room it joined.
+
+use std::fmt::Write;
+use std::rc::Rc;
+use std::sync::Arc;
+use std::sync::atomic::Ordering::Relaxed;
+use std::time::Duration;
+
+use tokio::sync::mpsc;
+
+use super::Field;
+use super::crew::Crew;
+use super::file::File;
+use super::tally::Kind;
+use crate::pacer::{self, Backlog, Shot};
+use crate::proto::{Proto, push_stamped};
+use crate::random::Random;
+use crate::scan::{Answer, scan};
+use crate::schedule::Timetable;
+use crate::socket::{Flushed, Outbox, Socket};
+
+const RETRY: Duration = Duration::from_millis(500);
+/// Length of a signal's text.
+const SIGNAL_BYTES: usize = 24;
+
+/// The slots of the pacer.
+pub(super) const COMMANDS: usize = 0;
+pub(super) const SIGNALS: usize = 1;
+
+/// Where the pacer writes.
+pub(super) struct Outlets<P> {
+    field: Arc<Field>,
+    payload: usize,
+    requests: mpsc::Sender<Shot>,
+    places: P,
+    message: String,
+    /// Sockets with bytes that have not left.
+    waiting: Vec<Arc<Outbox>>,
+}
+
+impl<P: Fn(usize) -> Vec<usize>> Outlets<P> {
+    pub(super) fn new(
+        field: &Arc<Field>,
+        file: &File,
+        requests: mpsc::Sender<Shot>,
+        places: P,
+    ) -> Self {
+        Self {
+            field: Arc::clone(field),
+            payload: file.senders.payload,
+            requests,
+            places,
+            message: String::new(),
+            waiting: Vec::new(),
+        }
+    }
+
+    /// Whether it could be sent.
+    fn command(&mut self, shot: Shot) -> bool {
+        let room = shot.number as usize % self.field.rooms.len();
+        let Some(outbox) = self.field.senders[room % self.field.senders.len()].get() else {
+            return false;
+        };
+        let entity = &self.field.rooms[room].entity;
+        Proto::Switchyard.write_post(&mut self.message, entity, shot, self.payload);
+        self.field.sent.fetch_add(1, Relaxed);
+        self.queue(outbox);
+        true
+    }
+
+    fn signal(&mut self, shot: Shot) -> bool {
+        let socket = shot.number as usize % self.field.sockets.len().max(1);
+        let outbox = self.field.sockets.get(socket).and_then(super::Outlet::get);
+        let (Some(outbox), Some(&room)) = (outbox, (self.places)(socket).first()) else {
+            return false;
+        };
+        self.message.clear();
+        write!(
+            self.message,
+            r#"{{"op":"signal","entity":"{}","kind":"typing","data":{{"text":""#,
+            self.field.rooms[room].entity
+        )
+        .expect("writing to a string does not fail");
+        push_stamped(&mut self.message, shot, SIGNAL_BYTES);
+        self.message.push_str(r#""}}"#);
+        self.queue(outbox);
+        true
+    }
+
+    fn queue(&mut self, outbox: Arc<Outbox>) {
+        outbox.queue_text(self.message.as_bytes());
+        if !self.waiting.iter().any(|other| Arc::ptr_eq(other, &outbox)) {
+            self.waiting.push(outbox);
+        }
+    }
+}
+
+impl<P: Fn(usize) -> Vec<usize> + Send + 'static> pacer::Outlet for Outlets<P> {
+    fn fire(&mut self, shot: Shot) {
+        let sent = match shot.slot {
+            COMMANDS => self.command(shot),
+            SIGNALS => self.signal(shot),
+            _ => self.requests.try_send(shot).is_ok(),
+        };
+        self.field.unsent.fetch_add(u64::from(!sent), Relaxed);
+    }
+
+    fn flush(&mut self) -> Backlog {
+        self.waiting.retain(|outbox| outbox.flush() == Flushed::Partly);
+        if self.waiting.is_empty() { Backlog::None } else { Backlog::Some }
+    }
+}
+
+/// Keeps a sender connected and takes its answers.
+pub(super) async fn answers(crew: Rc<Crew>, sender: usize, token: Arc<str>) {
+    let endpoint = &crew.endpoints[sender % crew.endpoints.len()];
+    loop {
+        let masks = Random::new(crew.random.borrow_mut().next_u64());
+        match Socket::connect(endpoint, &token, None, masks).await {
+            Ok(socket) => read(&crew, sender, socket).await,
+            Err(closed) => crew.fail(&format!("sender: {}", closed.label())),
+        }
+        tokio::time::sleep(RETRY).await;
+    }
+}
+
+async fn read(crew: &Crew, sender: usize, mut socket: Socket) {
+    let field = &crew.field;
+    field.senders[sender].set(Some(socket.outbox()));
+    loop {
+        let batch = socket.next_batch(&crew.scratch, |text| {
+            let now_ns = field.clock.now_ns();
+            let scanned = scan(text, |item| {
+                let (Some(number), Some(answer)) = (item.id, &item.answer) else { return };
+                field.answered.fetch_add(1, Relaxed);
+                match answer {
+                    Answer::Ok { seq, .. } => {
+                        let room = &field.rooms[number as usize % field.rooms.len()];
+                        room.last_seq.fetch_max(seq.unwrap_or(0), Relaxed);
+                        let mut tally = crew.tally.borrow_mut();
+                        tally.counts.accepted += 1;
+                        if let Some(intended_ns) = field.commands.intended_ns(number) {
+                            tally.record(Kind::Command, intended_ns, now_ns);
+                        }
+                    }
+                    Answer::Error { code } => crew.fail(&String::from_utf8_lossy(code)),
+                }
+            });
+            if scanned.is_err() {
+                crew.fail("not JSON");
+            }
+        });
+        if let Err(closed) = batch.await {
+            field.senders[sender].set(None);
+            crew.fail(&format!("sender: {}", closed.label()));
+            return;
+        }
+    }
+}
