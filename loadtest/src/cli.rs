@@ -200,6 +200,12 @@ pub struct FanoutArgs {
     /// What the server speaks
     #[arg(long, value_enum, default_value_t)]
     pub proto: Proto,
+    /// Messages are produced to a partner's topic (switchyard.partner.NAME) instead of sent over sockets
+    #[arg(long, value_name = "TOPIC", requires = "brokers")]
+    pub partner_topic: Option<String>,
+    /// Kafka brokers of the partner's topic (host:port, by commas)
+    #[arg(long, value_name = "BROKERS", requires = "partner_topic")]
+    pub brokers: Option<String>,
     #[command(flatten)]
     #[serde(flatten)]
     /// When to measure.

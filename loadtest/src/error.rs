@@ -41,8 +41,8 @@ pub enum Error {
     /// The SQLite baseline failed.
     #[error("the SQLite baseline")]
     Baseline(#[from] sqlx::Error),
-    /// The Kafka baseline failed.
-    #[error("the Kafka baseline")]
+    /// Kafka failed.
+    #[error("Kafka")]
     Kafka(#[from] rdkafka::error::KafkaError),
     /// A thread or runtime of the harness itself could not be started or died.
     #[error("harness: {0}")]

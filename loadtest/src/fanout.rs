@@ -1,15 +1,17 @@
-//! `fanout`: one publisher a room on a fixed schedule, many subscribers, each of which holds the
+//! `fanout`: one publisher a room, or a partner for all, on a fixed schedule, many subscribers, each of which holds the
 //! server to order, no gap and no repeat.
 //!
 //! A message's text is `<number>:<intended send time, ns of the run's clock>:<padding>`, so every
 //! delivery tells its own latency. A room is served by one thread of the fleet.
 
 mod listener;
+mod partner;
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, OnceLock};
 
 use self::listener::{Listening, Summary};
+use self::partner::Partner;
 use crate::api::{locate, room_body};
 use crate::cli::FanoutArgs;
 use crate::error::Error;
@@ -37,7 +39,7 @@ struct Room {
     sent: AtomicU64,
     /// Messages that were answered.
     answered: AtomicU64,
-    /// The highest seq of an accepted message.
+    /// The highest seq of a join or an accepted message.
     last_seq: AtomicU64,
     /// The publisher's socket is closed: nothing more will be answered.
     publisher_gone: AtomicBool,
@@ -84,6 +86,14 @@ pub async fn run(args: &FanoutArgs) -> Result<Report, Error> {
         })
         .collect();
 
+    let partner = match (&args.partner_topic, &args.brokers) {
+        (Some(_), Some(_)) if args.proto != Proto::Switchyard => {
+            return Err(Error::Usage("only Switchyard has partners".to_owned()));
+        }
+        (Some(topic), Some(brokers)) => Some(Partner::connect(brokers, topic, &rooms, args)?),
+        _ => None,
+    };
+
     let clock = Clock::start();
     let progress = Arc::new(Progress::new("deliveries", common.threads));
     let mut crews: Vec<(Listening, Vec<Plan>)> = (0..common.threads)
@@ -98,31 +108,49 @@ pub async fn run(args: &FanoutArgs) -> Result<Report, Error> {
             plans.push(Plan { slot, token, first });
             account += 1;
         }
-        let (slot, token) = (listening.add_publisher(number), accounts.token(number));
-        let first = args.proto.greeting(&token);
-        plans.push(Plan { slot, token, first });
+        if args.partner_topic.is_none() {
+            let (slot, token) = (listening.add_publisher(number), accounts.token(number));
+            let first = args.proto.greeting(&token);
+            plans.push(Plan { slot, token, first });
+        }
     }
 
-    note(&format!("opening {} sockets", args.rooms * (args.subscribers + 1)));
+    let sockets: usize = crews.iter().map(|(_, plans)| plans.len()).sum();
+    note(&format!("opening {sockets} sockets"));
     let mut fleet = Fleet::start(clock, &Opener::new(endpoints, common, seed), &progress, crews)?;
     fleet.settled().await?;
-    let outlet = Publishers::new(&rooms, args)?;
     report.set_count("opened ms", clock.now_ns() / 1_000_000);
 
     let window = window(clock, &args.window);
     fleet.begin(window);
-    let schedules = rooms.iter().map(|room| room.schedule(window, args.rate)).collect();
-    let pacer = Pacer::start(clock, schedules, window, outlet)?;
-    watch(clock, window, common, &progress, "delivery", &mut report).await?;
-    let paced = pacer.finished().await?;
-    for (room, &sent) in rooms.iter().zip(&paced.fired) {
-        room.sent.store(sent, Relaxed);
-    }
+    let schedules: Vec<_> = rooms.iter().map(|room| room.schedule(window, args.rate)).collect();
+    let watched = watch(clock, window, common, &progress, "delivery", &mut report);
+    let lateness = if let Some(partner) = partner {
+        let pacer = Pacer::start(clock, schedules, window, partner)?;
+        watched.await?;
+        let paced = pacer.finished().await?;
+        for (room, &sent) in rooms.iter().zip(&paced.fired) {
+            room.sent.store(sent, Relaxed);
+            // Nobody answers; each record makes one change, or is lost.
+            room.last_seq.fetch_add(sent, Relaxed);
+            room.answered.store(sent, Relaxed);
+        }
+        report.set_count("records not taken", paced.outlet.failures());
+        paced.lateness
+    } else {
+        let pacer = Pacer::start(clock, schedules, window, Publishers::new(&rooms, args)?)?;
+        watched.await?;
+        let paced = pacer.finished().await?;
+        for (room, &sent) in rooms.iter().zip(&paced.fired) {
+            room.sent.store(sent, Relaxed);
+        }
+        paced.lateness
+    };
     note("waiting for what is under way");
     let summaries = fleet.finish(common.drain).await?;
     let total = Summary::sum(summaries, window);
     fill(&mut report, args, &rooms, total);
-    report.distributions.push(Distribution::of("harness lateness", &paced.lateness));
+    report.distributions.push(Distribution::of("harness lateness", &lateness));
     Ok(report)
 }
 
@@ -137,16 +165,19 @@ fn fill(report: &mut Report, args: &FanoutArgs, rooms: &[Room], total: Summary) 
         intended: Some(publishing * args.subscribers as f64),
         achieved: deliveries.achieved_rate(),
     });
-    report.rates.push(Rate {
-        name: "messages answered".to_owned(),
-        intended: Some(publishing),
-        achieved: answers.achieved_rate(),
-    });
+    let has_answers = args.partner_topic.is_none();
+    if has_answers {
+        report.rates.push(Rate {
+            name: "messages answered".to_owned(),
+            intended: Some(publishing),
+            achieved: answers.achieved_rate(),
+        });
+        report.set_count("messages accepted", tally.accepted);
+        report.set_count("messages unanswered", sent.saturating_sub(answered));
+    }
     for (name, count) in [
         ("subscribers joined", tally.joined),
         ("messages sent", sent),
-        ("messages accepted", tally.accepted),
-        ("messages unanswered", sent.saturating_sub(answered)),
         ("deliveries", tally.delivered),
         ("lost", lost),
         ("duplicate", duplicate),
@@ -155,7 +186,9 @@ fn fill(report: &mut Report, args: &FanoutArgs, rooms: &[Room], total: Summary) 
         report.set_count(name, count);
     }
     report.distributions.push(deliveries.distribution("delivery"));
-    report.distributions.push(answers.distribution("answer to publisher"));
+    if has_answers {
+        report.distributions.push(answers.distribution("answer to publisher"));
+    }
     report.series = deliveries.series();
     report.errors = errors;
     report.closed = closed;

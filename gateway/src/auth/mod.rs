@@ -3,7 +3,7 @@
 mod jwks;
 mod revocations;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use jsonwebtoken::{
     Algorithm, DecodingKey, EncodingKey, Header, Validation, decode, decode_header, encode,
@@ -20,8 +20,8 @@ use crate::{
     problem::Problem,
 };
 
-/// Clock skew that is forgiven, in seconds.
-const LEEWAY: u64 = 5;
+/// Clock skew that is forgiven when a token begins or ends.
+pub(crate) const LEEWAY: Duration = Duration::from_secs(5);
 
 /// A right that a token is narrowed to.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -231,7 +231,7 @@ fn public_key(pem: &[u8]) -> Option<(DecodingKey, Algorithm)> {
 
 fn validation(algorithm: Algorithm, audience: &str) -> Validation {
     let mut validation = Validation::new(algorithm);
-    validation.leeway = LEEWAY;
+    validation.leeway = LEEWAY.as_secs();
     validation.validate_nbf = true;
     validation.set_audience(&[audience]);
     validation.set_required_spec_claims(&["exp", "sub"]);

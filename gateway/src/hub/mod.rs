@@ -1,7 +1,10 @@
 //! The hub: from the log to everybody who looks. One tail task a partition folds replicas and
 //! encodes each change once; one shard a worker thread hands the same bytes to its sessions.
 
+mod client;
 mod delivery;
+mod pace;
+mod presence;
 mod request;
 mod shard;
 mod stall;
@@ -34,13 +37,12 @@ use schemas::{
 };
 use tokio::sync::{mpsc, oneshot};
 
+pub use client::{Client, ClientKind, SessionId};
 pub use delivery::{
     ChangeJson, Delivery, Repeated, answer_to_command, changes_json, changes_of, write_array,
 };
 pub use request::{JoinResult, Joined, Request, SubscribeTo, View};
-pub use shard::{
-    Client, ClientKind, SessionId, Sessions, ShardGauge, ShardMessage, presence_name, run_shard,
-};
+pub use shard::{Sessions, ShardGauge, ShardMessage, presence_name, run_shard};
 pub use stall::Canary;
 
 use self::stall::Stall;

@@ -15,33 +15,34 @@ use schemas::{EntityKey, Principal, Timestamp};
 use serde_json::json;
 use tokio::{
     sync::{broadcast, mpsc},
-    time::{MissedTickBehavior, interval},
+    task::yield_now,
+    time::{MissedTickBehavior, interval, sleep_until},
 };
 
 use super::{
-    Canary, ChangeJson, Delivery, Hub,
+    Canary, ChangeJson, Client, ClientKind, Delivery, Hub, SessionId,
+    client::Place,
+    pace::Pace,
+    presence::{Presences, Told},
     request::{JoinResult, Joined},
 };
 use crate::{
-    auth::{Identity, Revocations},
+    auth::{LEEWAY, Revocations},
     frame::{self, CloseCode},
-    outbox::{Full, Outbox, Pending, Weight},
+    outbox::{Outbox, Pending, Weight},
     session::Session,
 };
 
 /// How often sessions are looked after: pings, idleness, expiry.
 const SWEEP: Duration = Duration::from_secs(1);
+/// So long a shard takes what waits before its sockets write.
+const AT_ONCE: Duration = Duration::from_millis(5);
 /// The server pings after so long without having pinged.
 const PING_EVERY: Duration = Duration::from_secs(25);
 /// A socket must authenticate within this.
 const AUTHENTICATE_WITHIN: Duration = Duration::from_secs(10);
-/// Milliseconds of clock skew that are forgiven when a token ends.
-const LEEWAY: i64 = 5_000;
 /// A token's end is announced this many milliseconds before.
 const ANNOUNCE_EXPIRY: i64 = 60_000;
-
-/// A session's number within its shard.
-pub type SessionId = u64;
 
 /// What a shard is told.
 #[derive(Debug)]
@@ -65,85 +66,6 @@ pub enum ShardMessage {
     Canary(Canary),
     /// The node stops: tell everybody and close them in batches until this much time has passed.
     Drain(Duration),
-}
-
-/// What a client is, to the shard.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum ClientKind {
-    /// Speaks the WebSocket protocol.
-    WebSocket,
-    /// Reads server-sent events.
-    EventStream,
-}
-
-/// A client's part that the shard looks after.
-#[derive(Debug)]
-pub struct Client {
-    /// Its number.
-    pub id: SessionId,
-    /// What it speaks.
-    pub kind: ClientKind,
-    /// Where its bytes go.
-    pub outbox: Outbox,
-    /// Since when it is here.
-    pub since: Instant,
-    /// When it was last heard.
-    pub heard: Cell<Instant>,
-    /// When it was last pinged.
-    pub pinged: Cell<Instant>,
-    /// Who it is, once authenticated.
-    pub identity: RefCell<Option<Rc<Identity>>>,
-    /// When its token ends.
-    pub expires: Cell<Option<Timestamp>>,
-    /// Whether the token's end was announced.
-    pub expiry_announced: Cell<bool>,
-    /// Where it is.
-    pub joined: RefCell<HashMap<EntityKey, Place>>,
-    /// How it was closed, once it is.
-    pub closed: Cell<Option<CloseCode>>,
-}
-
-/// A client at an entity.
-#[derive(Debug, Clone, Copy)]
-pub struct Place {
-    /// Whether it is shown there.
-    is_shown: bool,
-    /// Where it stands among the entity's subscribers, so that leaving takes no search.
-    at: usize,
-}
-
-impl Client {
-    /// Queues a JSON message.
-    pub fn send_json(&self, value: &serde_json::Value) {
-        self.send(frame::text(value.to_string().as_bytes()), Weight::Counted);
-    }
-
-    /// Queues a frame; a client that is too slow for it is closed with 4508.
-    pub fn send(&self, frame: Bytes, weight: Weight) {
-        if let Err(Full) = self.outbox.push(frame, weight) {
-            self.close(CloseCode::TooSlow, "too slow; resume with since", Pending::Drop);
-        }
-    }
-
-    /// Ends the connection.
-    pub fn close(&self, code: CloseCode, reason: &str, pending: Pending) {
-        self.closed.set(self.closed.get().or(Some(code)));
-        match self.kind {
-            ClientKind::WebSocket => self.outbox.end(frame::close(code, reason), pending),
-            ClientKind::EventStream => self.outbox.end(Bytes::new(), pending),
-        }
-    }
-
-    fn send_changes(&self, delivery: &Delivery) {
-        match self.kind {
-            ClientKind::WebSocket => self.send(delivery.frames(), Weight::Counted),
-            ClientKind::EventStream => {
-                for change in delivery.changes() {
-                    self.send(crate::http::event_of(change), Weight::Counted);
-                }
-            }
-        }
-    }
 }
 
 /// Counters of a shard, shared with metrics.
@@ -173,6 +95,7 @@ struct Inner {
     clients: RefCell<HashMap<SessionId, Rc<Client>>>,
     sessions: RefCell<HashMap<SessionId, Rc<Session>>>,
     subscribers: RefCell<HashMap<EntityKey, Vec<Rc<Client>>>>,
+    presences: RefCell<Presences>,
     gauge: Arc<ShardGauge>,
 }
 
@@ -195,6 +118,7 @@ impl Sessions {
             clients: RefCell::default(),
             sessions: RefCell::default(),
             subscribers: RefCell::default(),
+            presences: RefCell::default(),
             gauge,
         }))
     }
@@ -311,9 +235,10 @@ impl Sessions {
         Subscribed::Now
     }
 
-    fn handle(&self, message: ShardMessage) {
+    /// Gives how many sockets have something to write that had nothing.
+    fn handle(&self, message: ShardMessage) -> usize {
         match message {
-            ShardMessage::Changes(delivery) => self.changes(&delivery),
+            ShardMessage::Changes(delivery) => return self.changes(&delivery),
             ShardMessage::Joined(result) => self.joined(*result),
             ShardMessage::Decided { session, ticket, delivery } => {
                 let session = self.0.sessions.borrow().get(&session).cloned();
@@ -325,15 +250,16 @@ impl Sessions {
             ShardMessage::Canary(canary) => canary.came_through(),
             ShardMessage::Drain(within) => self.drain(within),
         }
+        0
     }
 
-    fn changes(&self, delivery: &Delivery) {
-        let Some(key) = &delivery.outcome().key else { return };
+    fn changes(&self, delivery: &Delivery) -> usize {
+        let Some(key) = &delivery.outcome().key else { return 0 };
         let subscribers = self.0.subscribers.borrow();
-        let mut count = 0;
+        let (mut count, mut writes) = (0, 0);
         for client in subscribers.get(key).into_iter().flatten() {
             let was_ending = client.outbox.is_ending();
-            client.send_changes(delivery);
+            writes += usize::from(client.send_changes(delivery));
             count += 1;
             if !was_ending && client.outbox.is_ending() {
                 self.0.gauge.too_slow.fetch_add(1, std::sync::atomic::Ordering::Relaxed);
@@ -341,6 +267,7 @@ impl Sessions {
         }
         self.0.gauge.deliveries.fetch_add(count, std::sync::atomic::Ordering::Relaxed);
         self.0.gauge.counters.fan_out.observe(delivery.read_at.elapsed());
+        writes
     }
 
     fn cut_revoked(&self) {
@@ -382,10 +309,31 @@ impl Sessions {
                 json!({"entity": key.entity.to_string(), "signal": kind, "by": by, "data": data})
             }
             Signal::Presence { joined, left } => {
-                let presence = json!({"joined": joined, "left": left});
-                json!({"entity": key.entity.to_string(), "presence": presence})
+                let news = Told { joined: joined.clone(), left: left.clone() };
+                let told = self.0.presences.borrow_mut().take(key, news, Instant::now());
+                for told in told {
+                    self.tell(key, &told);
+                }
+                return;
             }
         };
+        self.broadcast(key, &message);
+    }
+
+    /// Tells who came and went meanwhile.
+    fn tell_due(&self) {
+        let due = self.0.presences.borrow_mut().take_due(Instant::now());
+        for (key, told) in due {
+            self.tell(&key, &told);
+        }
+    }
+
+    fn tell(&self, key: &EntityKey, told: &Told) {
+        let presence = json!({"joined": told.joined, "left": told.left});
+        self.broadcast(key, &json!({"entity": key.entity.to_string(), "presence": presence}));
+    }
+
+    fn broadcast(&self, key: &EntityKey, message: &serde_json::Value) {
         let subscribers = self.0.subscribers.borrow();
         let Some(clients) = subscribers.get(key) else { return };
         let frame = frame::text(message.to_string().as_bytes());
@@ -408,8 +356,7 @@ impl Sessions {
             match client.kind {
                 ClientKind::WebSocket => self.look_after(&client, now, time),
                 ClientKind::EventStream => {
-                    let expires = client.expires.get();
-                    if expires.is_some_and(|expires| time > expires.plus_millis(LEEWAY)) {
+                    if client.expires.get().is_some_and(|expires| has_ended(expires, time)) {
                         client.close(CloseCode::Unauthenticated, "", Pending::Send);
                     }
                     if now - client.pinged.get() >= PING_EVERY {
@@ -435,7 +382,7 @@ impl Sessions {
             None if now - client.since > AUTHENTICATE_WITHIN => {
                 client.close(CloseCode::Unauthenticated, "not authenticated", Pending::Send);
             }
-            Some(expires) if time > expires.plus_millis(LEEWAY) => {
+            Some(expires) if has_ended(expires, time) => {
                 client.close(CloseCode::Unauthenticated, "the token has expired", Pending::Send);
             }
             Some(expires) if !client.expiry_announced.get() => {
@@ -473,6 +420,12 @@ impl Sessions {
             }
         });
     }
+}
+
+/// Whether a token that ends then does not hold any more.
+fn has_ended(expires: Timestamp, now: Timestamp) -> bool {
+    let leeway = i64::try_from(LEEWAY.as_millis()).unwrap_or(i64::MAX);
+    now > expires.plus_millis(leeway)
 }
 
 /// A stream has joined: what came since it caught up is in the answer. One that missed too much
@@ -517,11 +470,20 @@ pub async fn run_shard(
 ) {
     let mut sweep = interval(SWEEP);
     sweep.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut pace = Pace::new(Instant::now());
     loop {
+        let presence_due = sessions.0.presences.borrow().due();
         tokio::select! {
             biased;
             message = queue.recv() => match message {
-                Some(message) => sessions.handle(message),
+                Some(message) => {
+                    let writes = handle_waiting(&sessions, message, &mut queue);
+                    match pace.after(writes, Instant::now()) {
+                        Some(rested_at) => sleep_until(rested_at.into()).await,
+                        // The sockets write before there is more.
+                        None => yield_now().await,
+                    }
+                }
                 None => return,
             },
             signal = signals.recv() => match signal {
@@ -531,7 +493,28 @@ pub async fn run_shard(
                 }
                 Err(broadcast::error::RecvError::Closed) => return,
             },
+            () = until(presence_due), if presence_due.is_some() => sessions.tell_due(),
             _ = sweep.tick() => sessions.sweep(),
         }
     }
+}
+
+/// Takes all that waits, for a bounded time; gives how many sockets have something to write.
+fn handle_waiting(
+    sessions: &Sessions,
+    first: ShardMessage,
+    queue: &mut mpsc::Receiver<ShardMessage>,
+) -> usize {
+    let start = Instant::now();
+    let mut writes = sessions.handle(first);
+    while start.elapsed() < AT_ONCE
+        && let Ok(message) = queue.try_recv()
+    {
+        writes += sessions.handle(message);
+    }
+    writes
+}
+
+async fn until(instant: Option<Instant>) {
+    sleep_until(instant.unwrap_or_else(Instant::now).into()).await;
 }

@@ -39,8 +39,9 @@ const HOT: usize = 2_048;
 const BATCH: usize = 256;
 /// Bits of a place that hold the offset.
 const OFFSET_BITS: u32 = 40;
-/// How many rows one statement inserts; any group is made of these.
-const SHAPES: [usize; 3] = [64, 8, 1];
+/// Rows that one statement inserts at most. A group that fits needs no more than that statement, which
+/// is a transaction of its own: each further one would cost a trip to the thread that SQLite runs on.
+const ROWS: usize = 64;
 
 /// How the log is kept.
 #[derive(Debug, Clone)]
@@ -328,27 +329,12 @@ impl Writer {
     }
 
     async fn commit(&mut self, records: &[(i64, Record)]) -> Result<(), sqlx::Error> {
+        if records.len() <= ROWS {
+            return insert(&mut self.connection, records).await;
+        }
         let mut transaction = self.connection.begin().await?;
-        let mut rest = records;
-        for shape in SHAPES {
-            let statement = insert_statement(shape);
-            while rest.len() >= shape {
-                let (rows, others) = rest.split_at(shape);
-                rest = others;
-                let mut insert = sqlx::query(AssertSqlSafe(statement.clone()));
-                for (id, record) in rows {
-                    let place = (id << OFFSET_BITS) | record.offset;
-                    let headers = headers_to_bytes(&record.headers);
-                    let sum = checksum(place, &record.key, &record.value, &headers);
-                    insert = insert
-                        .bind(place)
-                        .bind(sum)
-                        .bind(record.key.to_vec())
-                        .bind(record.value.to_vec())
-                        .bind(headers);
-                }
-                insert.execute(&mut *transaction).await?;
-            }
+        for rows in records.chunks(ROWS) {
+            insert(&mut transaction, rows).await?;
         }
         transaction.commit().await
     }
@@ -393,9 +379,27 @@ impl Writer {
     }
 }
 
-fn insert_statement(rows: usize) -> String {
-    let values = vec!["(?, ?, ?, ?, ?)"; rows].join(", ");
-    format!("INSERT INTO records (place, crc, key, value, headers) VALUES {values}")
+async fn insert(
+    connection: &mut SqliteConnection,
+    rows: &[(i64, Record)],
+) -> Result<(), sqlx::Error> {
+    let values = vec!["(?, ?, ?, ?, ?)"; rows.len()].join(", ");
+    let statement =
+        format!("INSERT INTO records (place, crc, key, value, headers) VALUES {values}");
+    let mut insert = sqlx::query(AssertSqlSafe(statement));
+    for (id, record) in rows {
+        let place = (id << OFFSET_BITS) | record.offset;
+        let headers = headers_to_bytes(&record.headers);
+        let sum = checksum(place, &record.key, &record.value, &headers);
+        insert = insert
+            .bind(place)
+            .bind(sum)
+            .bind(record.key.to_vec())
+            .bind(record.value.to_vec())
+            .bind(headers);
+    }
+    insert.execute(connection).await?;
+    Ok(())
 }
 
 fn checksum(place: i64, key: &[u8], value: &[u8], headers: &[u8]) -> i64 {

@@ -161,6 +161,7 @@ impl Listener for Listening {
                 Subscriber::Joining => match item.answer {
                     Some(Answer::Ok { seq: Some(seq), .. }) if item.id == Some(JOIN) => {
                         *state = Subscriber::Joined(Ledger::joined_at(seq));
+                        rooms[*room].last_seq.fetch_max(seq, Relaxed);
                         tally.joined += 1;
                         *unsettled -= 1;
                     }

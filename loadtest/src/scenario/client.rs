@@ -46,6 +46,10 @@ pub(super) struct Client {
     places: Vec<Place>,
     due: Option<Due>,
     is_ready: bool,
+    /// Which of the servers it is at, modulo their number; another one after it was closed or refused.
+    pub(super) endpoint: usize,
+    /// When the server closed it, until it has joined again.
+    closed_ns: Option<u64>,
     /// What was sent before this was kept from it by its own doing, and has no latency.
     pub(super) blind_until_ns: u64,
 }
@@ -61,7 +65,17 @@ impl Client {
     pub(super) fn new(number: usize, token: Arc<str>, rooms: Vec<usize>) -> Self {
         let place = |room| Place { room, ledger: None, is_joined: false };
         let places = rooms.into_iter().map(place).collect();
-        Self { number, token, places, due: None, is_ready: false, blind_until_ns: 0 }
+        let (due, is_ready, closed_ns) = (None, false, None);
+        Self {
+            number,
+            token,
+            places,
+            due,
+            is_ready,
+            endpoint: number,
+            closed_ns,
+            blind_until_ns: 0,
+        }
     }
 
     /// It shall be open.
@@ -77,6 +91,12 @@ impl Client {
     /// Why it connects again if it is closed now: a storm is over only when it is back.
     pub(super) fn why_again(&self) -> Why {
         self.due.filter(|_| !self.is_ready).map_or(Why::Closed, |due| due.why)
+    }
+
+    /// The server has closed the socket.
+    pub(super) fn closed(&mut self, now_ns: u64) {
+        self.closed_ns.get_or_insert(now_ns);
+        self.endpoint += 1;
     }
 
     /// The socket is gone, whoever did it.
@@ -217,6 +237,9 @@ impl Client {
 
     fn note_ready(&mut self, field: &Field, tally: &mut Tally, now_ns: u64) {
         self.blind_until_ns = now_ns;
+        if let Some(closed_ns) = self.closed_ns.take() {
+            tally.record(Kind::Silence, closed_ns, now_ns);
+        }
         let Some(due) = self.due else { return };
         match due.why {
             Why::Phase => {

@@ -194,11 +194,11 @@ impl Crew {
                 return None;
             }
         }
-        let (number, token) = {
-            let clients = self.clients.borrow();
-            (clients[index].number, Arc::clone(&clients[index].token))
+        let (number, endpoint, token) = {
+            let client = &self.clients.borrow()[index];
+            (client.number, client.endpoint, Arc::clone(&client.token))
         };
-        let endpoint = &self.endpoints[number % self.endpoints.len()];
+        let endpoint = &self.endpoints[endpoint % self.endpoints.len()];
         let source = self.sources.get(number % self.sources.len().max(1)).copied();
         let masks = Random::new(self.random.borrow_mut().next_u64());
         // The semaphore is never closed.
@@ -214,6 +214,7 @@ impl Crew {
             }
             Err(closed) => {
                 self.fail(&format!("connect: {}", closed.label()));
+                self.clients.borrow_mut()[index].endpoint += 1;
                 let tries = due.tries + 1;
                 let pause = FIRST_RETRY * 2u32.pow(tries.min(MOST_DOUBLINGS));
                 let pause = pause.mul_f64(0.5 + self.random.borrow_mut().next_unit());
@@ -256,7 +257,9 @@ impl Crew {
                     let Err(closed) = batch else { continue };
                     *self.tally.borrow_mut().closed.entry(closed.label()).or_default() += 1;
                     self.progress.add_error();
-                    let why = self.clients.borrow()[index].why_again();
+                    let client = &mut self.clients.borrow_mut()[index];
+                    client.closed(clock.now_ns());
+                    let why = client.why_again();
                     let pause = FIRST_RETRY.mul_f64(self.random.borrow_mut().next_unit());
                     let at_ns = clock.now_ns() + pause.as_nanos() as u64;
                     return Some(Due::at(at_ns, why));

@@ -113,10 +113,10 @@ impl<P: Fn(usize) -> Vec<usize> + Send + 'static> pacer::Outlet for Outlets<P> {
     }
 }
 
-/// Keeps a sender connected and takes its answers.
+/// Keeps a sender connected, to the next server if one closes or refuses it, and takes its answers.
 pub(super) async fn answers(crew: Rc<Crew>, sender: usize, token: Arc<str>) {
-    let endpoint = &crew.endpoints[sender % crew.endpoints.len()];
-    loop {
+    for endpoint in sender.. {
+        let endpoint = &crew.endpoints[endpoint % crew.endpoints.len()];
         let masks = Random::new(crew.random.borrow_mut().next_u64());
         match Socket::connect(endpoint, &token, None, masks).await {
             Ok(socket) => read(&crew, sender, socket).await,

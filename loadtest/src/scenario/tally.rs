@@ -28,10 +28,12 @@ pub(super) enum Kind {
     Resume,
     /// A socket that a storm cut off, from the storm until it has joined again.
     Back,
+    /// A socket that the server closed, from then until it has joined again.
+    Silence,
 }
 
 impl Kind {
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Delivery,
         Self::Command,
         Self::Signal,
@@ -39,6 +41,7 @@ impl Kind {
         Self::Open,
         Self::Resume,
         Self::Back,
+        Self::Silence,
     ];
 
     fn name(self) -> &'static str {
@@ -50,6 +53,7 @@ impl Kind {
             Self::Open => "open",
             Self::Resume => "resume",
             Self::Back => "back",
+            Self::Silence => "silence",
         }
     }
 }

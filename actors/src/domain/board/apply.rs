@@ -145,9 +145,11 @@ impl Board {
                 Some(Trace::task(id, Part::Place, inverse).into_column(to))
             }
             BoardChange::TaskArchived { task: id } => {
+                let former = self.former_column(id, meta);
                 let task = self.tasks.get_mut(id).filter(|task| !task.archived)?;
                 task.archived = true;
                 let column = task.column.clone();
+                task.column = former.unwrap_or_else(|| column.clone());
                 let place = self.take_out(id, &column)?;
                 let inverse = Step::RestoreTask { task: id.clone(), column, place };
                 Some(Trace::task(id, Part::Place, inverse))
@@ -157,8 +159,8 @@ impl Board {
                 self.insert_task(id, column, after.as_ref())?;
                 let task = self.tasks.get_mut(id)?;
                 task.archived = false;
-                task.column.clone_from(column);
-                let inverse = Step::ArchiveTask { task: id.clone() };
+                let former = Some(std::mem::replace(&mut task.column, column.clone()));
+                let inverse = Step::ArchiveTask { task: id.clone(), former };
                 Some(Trace::task(id, Part::Place, inverse).into_column(column))
             }
             BoardChange::TaskDeleted { task: id } => {
@@ -299,6 +301,18 @@ impl Board {
             Some(Step::AddComment { comment, .. }) if comment.id == *id => Some(comment.clone()),
             Some(_) | None => None,
         }
+    }
+
+    /// The column that a task belonged to while it was archived before, maybe one that is archived
+    /// itself, if an undo or a redo archives it again.
+    fn former_column(&self, id: &ItemId, meta: &Meta<'_>) -> Option<ItemId> {
+        self.history.family(meta.undoes.or(meta.redoes)?).find_map(|entry| match &entry.inverse {
+            Some(Step::ArchiveTask { task, former }) if task == id => former.clone(),
+            Some(Step::AddTask { task, content, .. }) if task == id && content.archived => {
+                Some(content.column.clone())
+            }
+            Some(_) | None => None,
+        })
     }
 
     fn has_slot(&self, after: Option<&ItemId>) -> bool {

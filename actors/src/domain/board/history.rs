@@ -127,23 +127,79 @@ impl Place {
 pub(super) enum Step {
     UpdateBoard(BoardFields),
     SetTransitions(Vec<TransitionRule>),
-    AddColumn { spec: ColumnSpec, place: Place },
-    RemoveColumn { column: ItemId },
-    UpdateColumn { column: ItemId, fields: ColumnFields },
-    MoveColumn { column: ItemId, place: Place },
-    ArchiveColumn { column: ItemId },
-    RestoreColumn { column: ItemId, place: Place },
-    AddTask { task: ItemId, content: Box<super::Task>, place: Place },
-    DeleteTask { task: ItemId },
-    UpdateTask { task: ItemId, fields: TaskFields },
-    MoveTask { task: ItemId, column: ItemId, place: Place },
-    ArchiveTask { task: ItemId },
-    RestoreTask { task: ItemId, column: ItemId, place: Place },
-    AddComment { task: ItemId, comment: Comment },
-    RemoveComment { task: ItemId, comment: ItemId },
-    AddItem { task: ItemId, item: ItemId, text: String },
-    RemoveItem { task: ItemId, item: ItemId },
-    SetItem { task: ItemId, item: ItemId, done: bool },
+    AddColumn {
+        spec: ColumnSpec,
+        place: Place,
+    },
+    RemoveColumn {
+        column: ItemId,
+    },
+    UpdateColumn {
+        column: ItemId,
+        fields: ColumnFields,
+    },
+    MoveColumn {
+        column: ItemId,
+        place: Place,
+    },
+    ArchiveColumn {
+        column: ItemId,
+    },
+    RestoreColumn {
+        column: ItemId,
+        place: Place,
+    },
+    AddTask {
+        task: ItemId,
+        content: Box<super::Task>,
+        place: Place,
+    },
+    DeleteTask {
+        task: ItemId,
+    },
+    UpdateTask {
+        task: ItemId,
+        fields: TaskFields,
+    },
+    MoveTask {
+        task: ItemId,
+        column: ItemId,
+        place: Place,
+    },
+    /// `former` is the column that it belonged to when it was archived before; snapshots of
+    /// older releases have none.
+    ArchiveTask {
+        task: ItemId,
+        #[serde(default)]
+        former: Option<ItemId>,
+    },
+    RestoreTask {
+        task: ItemId,
+        column: ItemId,
+        place: Place,
+    },
+    AddComment {
+        task: ItemId,
+        comment: Comment,
+    },
+    RemoveComment {
+        task: ItemId,
+        comment: ItemId,
+    },
+    AddItem {
+        task: ItemId,
+        item: ItemId,
+        text: String,
+    },
+    RemoveItem {
+        task: ItemId,
+        item: ItemId,
+    },
+    SetItem {
+        task: ItemId,
+        item: ItemId,
+        done: bool,
+    },
 }
 
 impl History {
@@ -154,8 +210,14 @@ impl History {
 
     /// The latest entry of the family that `seq` belongs to.
     pub(super) fn latest(&self, seq: Seq) -> Option<&Entry> {
+        self.family(seq).next()
+    }
+
+    /// The family that `seq` belongs to: a change and what took it back and repeated it, the
+    /// latest first.
+    pub(super) fn family(&self, seq: Seq) -> impl Iterator<Item = &Entry> {
         let root = self.root(seq);
-        self.entries.iter().rev().find(|entry| entry.root == root)
+        self.entries.iter().rev().filter(move |entry| entry.root == root)
     }
 
     fn root(&self, seq: Seq) -> Seq {

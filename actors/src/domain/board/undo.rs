@@ -123,7 +123,7 @@ impl Board {
                 }
                 BoardChange::TaskMoved { task: task.clone(), from, to: column.clone(), after }
             }
-            Step::ArchiveTask { task } => {
+            Step::ArchiveTask { task, .. } => {
                 self.need_task_on_board(task)?;
                 BoardChange::TaskArchived { task: task.clone() }
             }

@@ -11,6 +11,10 @@ type Command = (&'static str, serde_json::Value);
 #[test]
 fn each_change_goes_back_and_forth() {
     let archive = || ("archiveTask", json!({"task": "a2"}));
+    let with_its_column = || {
+        let task = ("archiveTask", json!({"task": "b1"}));
+        vec![task, ("archiveColumn", json!({"column": "b"}))]
+    };
     let item = || ("addChecklistItem", json!({"task": "a2", "item": "i", "text": "t"}));
     let column = || ("addColumn", json!({"column": "c", "title": "C", "after": "a"}));
     let comment = || ("addComment", json!({"task": "a2", "comment": "k", "text": "t"}));
@@ -32,6 +36,8 @@ fn each_change_goes_back_and_forth() {
         (vec![], ("moveTask", json!({"task": "a2", "column": "a", "after": "a3"}))),
         (vec![], archive()),
         (vec![archive()], ("restoreTask", json!({"task": "a2"}))),
+        (with_its_column(), ("restoreTask", json!({"task": "b1"}))),
+        (with_its_column(), ("deleteTask", json!({"task": "b1"}))),
         (vec![comment(), item()], ("deleteTask", json!({"task": "a2"}))),
         (vec![comment(), archive()], ("deleteTask", json!({"task": "a2"}))),
         (vec![], comment()),
