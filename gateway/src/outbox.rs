@@ -47,6 +47,8 @@ struct Buffer {
     total: usize,
     limit: usize,
     waker: Option<Waker>,
+    /// The socket takes no more for now; its readiness wakes the task, what is queued need not.
+    is_blocked: bool,
     /// Nothing more is taken; the connection ends behind what is queued.
     ending: bool,
 }
@@ -97,7 +99,9 @@ impl Outbox {
         }
         buffer.total += bytes.len();
         buffer.queue.push_back((bytes, weight));
-        buffer.wake();
+        if !buffer.is_blocked {
+            buffer.wake();
+        }
         Ok(())
     }
 
@@ -149,8 +153,8 @@ impl Outlet {
         buffer.limit == 0 || buffer.total <= buffer.limit
     }
 
-    /// Writes until nothing is left, which is ready, or until the client takes no more. Whatever is queued
-    /// then wakes the task.
+    /// Writes until nothing is left, which is ready, or until the client takes no more. After the one what is
+    /// queued wakes the task, after the other that the client takes more.
     ///
     /// # Errors
     /// If the connection is broken.
@@ -163,9 +167,12 @@ impl Outlet {
         if buffer.waker.as_ref().is_none_or(|waker| !waker.will_wake(context.waker())) {
             buffer.waker = Some(context.waker().clone());
         }
+        buffer.is_blocked = false;
         while !buffer.queue.is_empty() {
             let stream = Pin::new(&mut *stream);
-            let written = ready!(buffer.next_bytes(|bytes| stream.poll_write(context, bytes)))?;
+            let written = buffer.next_bytes(|bytes| stream.poll_write(context, bytes));
+            buffer.is_blocked = written.is_pending();
+            let written = ready!(written)?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -280,6 +287,11 @@ impl Drop for Body {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering::Relaxed},
+    };
+
     use futures_util::{FutureExt as _, StreamExt as _};
 
     use super::*;
@@ -342,6 +354,38 @@ mod tests {
         assert_eq!(socket.taken, b"12345678a long state");
         assert!(sender.is_empty() && outlet.has_room());
         assert_eq!(sender.push("1234567890".into(), Weight::Counted), Ok(()));
+    }
+
+    #[derive(Default)]
+    struct Wakes(AtomicUsize);
+
+    impl std::task::Wake for Wakes {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Relaxed);
+        }
+    }
+
+    #[test]
+    fn what_is_queued_for_a_full_socket_wakes_nobody_but_its_end_does() {
+        let (sender, mut outlet) = outbox_of_socket(100);
+        let mut socket = Narrow { taken: Vec::new(), room: 2 };
+        let wakes = Arc::new(Wakes::default());
+        let waker = Waker::from(wakes.clone());
+        let mut context = Context::from_waker(&waker);
+        assert!(outlet.poll_write(&mut context, &mut socket).is_ready());
+        assert_eq!(sender.push("first".into(), Weight::Counted), Ok(()));
+        assert_eq!(wakes.0.load(Relaxed), 1);
+        assert!(outlet.poll_write(&mut context, &mut socket).is_pending());
+        assert_eq!(sender.push("second".into(), Weight::Counted), Ok(()));
+        assert_eq!(wakes.0.load(Relaxed), 1, "its readiness will");
+        socket.room = 100;
+        assert!(outlet.poll_write(&mut context, &mut socket).is_ready());
+        assert_eq!(sender.push("third".into(), Weight::Counted), Ok(()));
+        assert_eq!(wakes.0.load(Relaxed), 2);
+        socket.room = 0;
+        assert!(outlet.poll_write(&mut context, &mut socket).is_pending());
+        sender.end("bye".into(), Pending::Drop);
+        assert_eq!(wakes.0.load(Relaxed), 3);
     }
 
     #[test]

@@ -531,6 +531,11 @@ impl Session {
         Ok(())
     }
 
+    /// Whether commands are on their way.
+    pub fn awaits_answers(&self) -> bool {
+        !self.pending.borrow().is_empty()
+    }
+
     fn settle(&self, ticket: u64) -> Option<PendingCommand> {
         self.pending.borrow_mut().remove(&ticket)
     }

@@ -4,6 +4,10 @@
 
 use std::{collections::HashSet, time::Duration};
 
+use futures_util::{
+    TryFutureExt as _,
+    stream::{FuturesOrdered, StreamExt as _},
+};
 use schemas::{
     Command, CommandId, EntityId, EntityKey, Kind, Principal, Rejection, TenantId, UserName,
     codec::{self, PartnerRecord},
@@ -28,6 +32,8 @@ use crate::{
 pub const RETRY_HEADER: &str = "switchyard-retry";
 /// The longest value of a record, in bytes; as much as HTTP and WebSocket take.
 const VALUE_MOST: usize = 1 << 20;
+/// With so many records under way no more are read.
+const MOST_UNDER_WAY: usize = 1_000;
 /// The pause after a failure.
 const PAUSE: Duration = Duration::from_millis(500);
 
@@ -116,15 +122,21 @@ async fn run(partner: &Partner, partition: i32, ports: &Ports) -> Result<(), Pla
     let of = TopicPartition::new(Topic::Partner(partner.name.clone()), partition);
     let mut place = Place::load(ports.store.clone(), Doing::Forwarding, &of).await?;
     let mut tail = ports.log.tail(&of, place.at().offset).await?;
+    let mut under_way = FuturesOrdered::new();
     loop {
-        let records = place.next(&mut *tail).await?;
-        let appends: Vec<_> =
-            records.iter().map(|record| move_record(partner, ports, &of, record)).collect();
-        for append in appends {
-            append.await?;
-        }
-        if let Some(last) = records.last() {
-            place.move_to(Checkpoint { offset: last.offset + 1, ..place.at() });
+        // What comes meanwhile is not kept waiting for what is under way.
+        tokio::select! {
+            biased;
+            () = place.is_due() => place.save().await?,
+            Some(moved) = under_way.next() => {
+                place.move_to(Checkpoint { offset: moved?, ..place.at() });
+            }
+            records = tail.next(), if under_way.len() < MOST_UNDER_WAY => {
+                for record in records? {
+                    let append = move_record(partner, ports, &of, &record);
+                    under_way.push_back(append.map_ok(move |_| record.offset + 1));
+                }
+            }
         }
     }
 }

@@ -76,16 +76,24 @@ impl Place {
     /// The next records; saves the place when it is due, while waiting too.
     pub(super) async fn next(&mut self, tail: &mut dyn Tail) -> Result<Vec<Record>, PlaceError> {
         loop {
-            let Some(due) = self.due else { return Ok(tail.next().await?) };
             tokio::select! {
                 biased;
-                () = sleep_until(due) => self.save().await?,
+                () = self.is_due() => self.save().await?,
                 records = tail.next() => return Ok(records?),
             }
         }
     }
 
-    async fn save(&mut self) -> Result<(), StoreError> {
+    /// Ends when the place is to be saved.
+    pub(super) async fn is_due(&self) {
+        match self.due {
+            Some(due) => sleep_until(due).await,
+            None => std::future::pending().await,
+        }
+    }
+
+    /// Saves it.
+    pub(super) async fn save(&mut self) -> Result<(), StoreError> {
         let mut write = StoreWrite::at(self.kind, self.number, self.saved);
         write.next = self.at;
         self.store.commit(write).await?;

@@ -16,7 +16,7 @@ use serde_json::json;
 use tokio::{
     sync::{broadcast, mpsc},
     task::yield_now,
-    time::{MissedTickBehavior, interval, sleep_until},
+    time::{MissedTickBehavior, interval, sleep, sleep_until},
 };
 
 use super::{
@@ -41,6 +41,10 @@ const AT_ONCE: Duration = Duration::from_millis(5);
 const PING_EVERY: Duration = Duration::from_secs(25);
 /// A socket must authenticate within this.
 const AUTHENTICATE_WITHIN: Duration = Duration::from_secs(10);
+/// So many batches are closed one after the other when the node stops.
+const DRAIN_BATCHES: u32 = 10;
+/// How often it is looked whether an answer has come that a closing socket waits for.
+const ANSWER_POLL: Duration = Duration::from_millis(10);
 /// A token's end is announced this many milliseconds before.
 const ANNOUNCE_EXPIRY: i64 = 60_000;
 
@@ -397,7 +401,8 @@ impl Sessions {
         }
     }
 
-    /// Tells everybody, then closes them spread over the time that is left.
+    /// Tells everybody, then closes them spread over half of the time; who waits for an answer is closed
+    /// after it, if it comes in time.
     fn drain(&self, within: Duration) {
         self.0.draining.set(true);
         let mut clients: Vec<_> = self.0.clients.borrow().values().cloned().collect();
@@ -409,17 +414,41 @@ impl Sessions {
                 );
             }
         }
-        let batches = 10;
-        let size = clients.len().div_ceil(batches).max(1);
+        let sessions = self.clone();
+        let size = clients.len().div_ceil(DRAIN_BATCHES as usize).max(1);
         actix_web::rt::spawn(async move {
-            for batch in clients.chunks(size) {
-                for client in batch {
-                    client.close(CloseCode::Away, "draining", Pending::Send);
-                }
-                tokio::time::sleep(within / (2 * batches as u32)).await;
+            let mut late = Vec::new();
+            while !clients.is_empty() {
+                let batch = clients.drain(..size.min(clients.len()));
+                let (waiting, ready): (Vec<_>, Vec<_>) =
+                    batch.partition(|client| sessions.awaits_answers(client));
+                ready.iter().for_each(|client| close_for_drain(client));
+                late.extend(waiting);
+                sleep(within / (2 * DRAIN_BATCHES)).await;
             }
+            let deadline = Instant::now() + within / 4;
+            while !late.is_empty() && Instant::now() < deadline {
+                late.retain(|client| {
+                    let waits = sessions.awaits_answers(client);
+                    if !waits {
+                        close_for_drain(client);
+                    }
+                    waits
+                });
+                sleep(ANSWER_POLL).await;
+            }
+            late.iter().for_each(|client| close_for_drain(client));
         });
     }
+
+    fn awaits_answers(&self, client: &Client) -> bool {
+        let session = self.0.sessions.borrow().get(&client.id).cloned();
+        session.is_some_and(|session| session.awaits_answers())
+    }
+}
+
+fn close_for_drain(client: &Client) {
+    client.close(CloseCode::Away, "draining", Pending::Send);
 }
 
 /// Whether a token that ends then does not hold any more.

@@ -2,7 +2,7 @@
 
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
-use anyhow::Context as _;
+use anyhow::{Context as _, ensure};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use tests::{
@@ -206,6 +206,28 @@ async fn a_drain_tells_everybody_and_ends_well() -> anyhow::Result<()> {
         ada.close_code().await
     });
     assert_eq!(code?, 1001);
+    assert_eq!(status??.code(), Some(0));
+    Ok(())
+}
+
+#[tokio::test]
+async fn a_drain_answers_what_is_on_its_way() -> anyhow::Result<()> {
+    let mut server = TestServer::start().await?;
+    let mut ada = Client::connect(&server, "ada").await?;
+    ada.command("room:1", json!({"type": "createRoom", "title": "r"})).await?;
+    let mut ids = Vec::new();
+    for number in 0..40 {
+        let body = json!({"type": "post", "text": number.to_string()});
+        ids.push(ada.send("command", json!({"entity": "room:1", "body": body})).await?);
+    }
+    let stopping = tokio::time::timeout(Duration::from_secs(30), server.terminate());
+    let (status, answers) = tokio::join!(stopping, async {
+        for id in ids {
+            ensure!(ada.answer(id).await?["ok"]["seq"].is_i64(), "{id} is answered");
+        }
+        ada.close_code().await
+    });
+    assert_eq!(answers?, 1001);
     assert_eq!(status??.code(), Some(0));
     Ok(())
 }
