@@ -57,8 +57,6 @@ const LINGER: Duration = Duration::from_secs(1);
 const BACKLOG: u32 = 4_096;
 /// Bytes that a peer does not take may wait for so long.
 const STUCK_FOR: Duration = Duration::from_secs(60);
-/// Bytes of a connection that the kernel takes before it has sent them.
-const UNSENT: u32 = 128 << 10;
 /// How often the process looks at its memory.
 const LOOK_AT_MEMORY: Duration = Duration::from_secs(1);
 /// A browser need not ask again for so many seconds whether it may come from elsewhere.
@@ -288,25 +286,21 @@ where
         .tcp_nodelay(true)
         .client_request_timeout(HEAD_WITHIN)
         .client_disconnect_timeout(LINGER)
-        .on_connect_ext(|connection: &T, _| bound_connection(connection))
+        .on_connect_ext(|connection: &T, _| set_user_timeout(connection))
         .upgrade(fn_service(upgrade))
         .finish(map_config(routes, |_| AppConfig::default()))
 }
 
 /// A peer that takes no bytes for [`STUCK_FOR`] is cut by the kernel: nothing else could, since
-/// who waits for room in its window cannot be told to stop. And the kernel holds no more than [`UNSENT`]
-/// that it has not sent: what a slow client has coming waits in its outbox, where it is shared with others
-/// and bounded.
-fn bound_connection(connection: &dyn Any) {
+/// who waits for room in its window cannot be told to stop.
+fn set_user_timeout(connection: &dyn Any) {
     let plain = connection.downcast_ref::<TcpStream>();
     let stream = plain.or_else(|| {
         connection.downcast_ref::<TlsStream<TcpStream>>().map(|stream| stream.get_ref().0)
     });
-    let Some(socket) = stream.map(SockRef::from) else { return };
-    let bounded = socket
-        .set_tcp_user_timeout(Some(STUCK_FOR))
-        .and_then(|()| socket.set_tcp_notsent_lowat(UNSENT));
-    if let Err(error) = bounded {
+    if let Some(stream) = stream
+        && let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(STUCK_FOR))
+    {
         tracing::warn!(%error, "cannot bound how long a connection may be stuck");
     }
 }
