@@ -122,84 +122,29 @@ impl Place {
     }
 }
 
-/// What takes a change back, as far as it is known when the change happens.
+/// What takes a change back, as far as it is known when the change happens. `former` is the column that
+/// the task belonged to when it was archived before; older snapshots have none.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(super) enum Step {
     UpdateBoard(BoardFields),
     SetTransitions(Vec<TransitionRule>),
-    AddColumn {
-        spec: ColumnSpec,
-        place: Place,
-    },
-    RemoveColumn {
-        column: ItemId,
-    },
-    UpdateColumn {
-        column: ItemId,
-        fields: ColumnFields,
-    },
-    MoveColumn {
-        column: ItemId,
-        place: Place,
-    },
-    ArchiveColumn {
-        column: ItemId,
-    },
-    RestoreColumn {
-        column: ItemId,
-        place: Place,
-    },
-    AddTask {
-        task: ItemId,
-        content: Box<super::Task>,
-        place: Place,
-    },
-    DeleteTask {
-        task: ItemId,
-    },
-    UpdateTask {
-        task: ItemId,
-        fields: TaskFields,
-    },
-    MoveTask {
-        task: ItemId,
-        column: ItemId,
-        place: Place,
-    },
-    /// `former` is the column that it belonged to when it was archived before; snapshots of
-    /// older releases have none.
-    ArchiveTask {
-        task: ItemId,
-        #[serde(default)]
-        former: Option<ItemId>,
-    },
-    RestoreTask {
-        task: ItemId,
-        column: ItemId,
-        place: Place,
-    },
-    AddComment {
-        task: ItemId,
-        comment: Comment,
-    },
-    RemoveComment {
-        task: ItemId,
-        comment: ItemId,
-    },
-    AddItem {
-        task: ItemId,
-        item: ItemId,
-        text: String,
-    },
-    RemoveItem {
-        task: ItemId,
-        item: ItemId,
-    },
-    SetItem {
-        task: ItemId,
-        item: ItemId,
-        done: bool,
-    },
+    AddColumn { spec: ColumnSpec, place: Place },
+    RemoveColumn { column: ItemId },
+    UpdateColumn { column: ItemId, fields: ColumnFields },
+    MoveColumn { column: ItemId, place: Place },
+    ArchiveColumn { column: ItemId },
+    RestoreColumn { column: ItemId, place: Place },
+    AddTask { task: ItemId, content: Box<super::Task>, place: Place },
+    DeleteTask { task: ItemId },
+    UpdateTask { task: ItemId, fields: TaskFields },
+    MoveTask { task: ItemId, column: ItemId, place: Place },
+    ArchiveTask { task: ItemId, former: Option<ItemId> },
+    RestoreTask { task: ItemId, column: ItemId, place: Place },
+    AddComment { task: ItemId, comment: Comment },
+    RemoveComment { task: ItemId, comment: ItemId },
+    AddItem { task: ItemId, item: ItemId, text: String },
+    RemoveItem { task: ItemId, item: ItemId },
+    SetItem { task: ItemId, item: ItemId, done: bool },
 }
 
 impl History {
