@@ -57,6 +57,8 @@ const LINGER: Duration = Duration::from_secs(1);
 const BACKLOG: u32 = 4_096;
 /// Bytes that a peer does not take may wait for so long.
 const STUCK_FOR: Duration = Duration::from_secs(60);
+/// Bytes that the kernel buffers for a connection (it takes twice as many for its own use too).
+const SEND_BUFFER: usize = 256 << 10;
 /// How often the process looks at its memory.
 const LOOK_AT_MEMORY: Duration = Duration::from_secs(1);
 /// A browser need not ask again for so many seconds whether it may come from elsewhere.
@@ -286,22 +288,25 @@ where
         .tcp_nodelay(true)
         .client_request_timeout(HEAD_WITHIN)
         .client_disconnect_timeout(LINGER)
-        .on_connect_ext(|connection: &T, _| set_user_timeout(connection))
+        .on_connect_ext(|connection: &T, _| bound_connection(connection))
         .upgrade(fn_service(upgrade))
         .finish(map_config(routes, |_| AppConfig::default()))
 }
 
 /// A peer that takes no bytes for [`STUCK_FOR`] is cut by the kernel: nothing else could, since
-/// who waits for room in its window cannot be told to stop.
-fn set_user_timeout(connection: &dyn Any) {
+/// who waits for room in its window cannot be told to stop. And the kernel buffers [`SEND_BUFFER`] for it:
+/// left to itself it takes megabytes, which are in no budget, before a slow client is found out.
+fn bound_connection(connection: &dyn Any) {
     let plain = connection.downcast_ref::<TcpStream>();
     let stream = plain.or_else(|| {
         connection.downcast_ref::<TlsStream<TcpStream>>().map(|stream| stream.get_ref().0)
     });
-    if let Some(stream) = stream
-        && let Err(error) = SockRef::from(stream).set_tcp_user_timeout(Some(STUCK_FOR))
-    {
-        tracing::warn!(%error, "cannot bound how long a connection may be stuck");
+    let Some(socket) = stream.map(SockRef::from) else { return };
+    let bounded = socket
+        .set_tcp_user_timeout(Some(STUCK_FOR))
+        .and_then(|()| socket.set_send_buffer_size(SEND_BUFFER));
+    if let Err(error) = bounded {
+        tracing::warn!(%error, "cannot bound what a connection may hold");
     }
 }
 
