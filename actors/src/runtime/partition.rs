@@ -344,6 +344,8 @@ impl PartitionActor {
         self.ticks = self.ticks.wrapping_add(1);
         if self.ticks.is_multiple_of(4) {
             self.passivate();
+        }
+        if self.ticks.is_multiple_of(4) || self.owner.is_far_ahead() {
             self.trim(ctx);
         }
     }

@@ -7,6 +7,7 @@ mod pace;
 mod presence;
 mod request;
 mod shard;
+mod shards;
 mod stall;
 mod tail;
 mod tail_state;
@@ -45,7 +46,7 @@ pub use request::{JoinResult, Joined, Request, SubscribeTo, View};
 pub use shard::{Sessions, ShardGauge, ShardMessage, presence_name, run_shard};
 pub use stall::Canary;
 
-use self::stall::Stall;
+use self::{shards::Shards, stall::Stall};
 use crate::{metrics::CommandCounters, problem::Problem};
 
 /// Messages that may wait for one shard; the tail waits for room, so no change is lost.
@@ -167,7 +168,7 @@ impl Hub {
                     partition,
                     ports: ports.clone(),
                     guards: guards.clone(),
-                    shards: senders.clone(),
+                    shards: Shards::new(senders.clone()),
                     to_self: sender.downgrade(),
                     gauge: gauge.clone(),
                 };

@@ -9,7 +9,8 @@ use std::{
 
 use actors::{
     ports::{
-        EmptyOutcomes, JournalQuery, Loaded, LogError, Order, Record, StoreError, TopicPartition,
+        EmptyOutcomes, JournalQuery, Loaded, LogError, Order, Record, Store, StoreError,
+        TopicPartition,
     },
     runtime::{
         guards::Guards,
@@ -29,6 +30,7 @@ use tokio::{
 use super::{
     Delivery, MOST_HISTORY, ReplyTo, ShardMessage, TailGauge,
     request::{JoinResult, Joined, Request, SubscribeTo},
+    shards::Shards,
     store_problem,
     tail_state::Tail,
 };
@@ -36,6 +38,10 @@ use crate::problem::Problem;
 
 /// How often the store's checkpoint is asked for, to forget what it has.
 const TRIM: Duration = Duration::from_secs(1);
+/// How often while nothing more is read because the store has too little of it.
+const TRIM_FULL: Duration = Duration::from_millis(250);
+/// Among so many of an entity's outcomes in the store one is looked for first.
+const LATEST: Seq = 32;
 /// The pause before a tail that broke begins anew.
 const PAUSE: Duration = Duration::from_millis(200);
 /// The pause before an entity is loaded again because the store was of another moment.
@@ -54,7 +60,7 @@ pub(super) struct TailTask {
     pub(super) partition: i32,
     pub(super) ports: Ports,
     pub(super) guards: Arc<Guards>,
-    pub(super) shards: Vec<mpsc::Sender<ShardMessage>>,
+    pub(super) shards: Shards,
     pub(super) to_self: mpsc::WeakSender<Request>,
     pub(super) gauge: Arc<TailGauge>,
 }
@@ -131,7 +137,10 @@ impl TailTask {
                     self.serve_later(tail).await;
                 }
                 request = requests.recv() => match request {
-                    Some(request) => self.answer(tail, request).await,
+                    Some(request) => {
+                        self.answer(tail, request).await;
+                        self.answer_waiting(tail, requests).await;
+                    }
                     None => return Ok(End::HubDropped),
                 },
                 _ = trim.tick() => {
@@ -140,11 +149,23 @@ impl TailTask {
                     }
                     self.ask_checkpoint();
                 }
+                () = sleep(TRIM_FULL), if tail.replica.ahead() >= LARGEST_RING => {
+                    self.ask_checkpoint();
+                }
             }
             let position = tail.replica.position().offset;
             self.gauge.position.store(position, Ordering::Relaxed);
             self.gauge.ahead.store(tail.replica.ahead(), Ordering::Relaxed);
             self.gauge.active_at.store(self.ports.clock.now().as_millis(), Ordering::Relaxed);
+        }
+    }
+
+    /// Answers what waits. A batch of records is many commands' outcomes: if it had the turn of one
+    /// request, those who ask for their outcome would come when it is long forgotten here.
+    async fn answer_waiting(&self, tail: &mut Tail, requests: &mut mpsc::Receiver<Request>) {
+        for _ in 0..requests.len() {
+            let Ok(request) = requests.try_recv() else { return };
+            self.answer(tail, request).await;
         }
     }
 
@@ -161,33 +182,15 @@ impl TailTask {
                 && let Some(shards) = tail.interest.get(key)
             {
                 for (shard, _) in shards.iter().enumerate().filter(|(_, count)| **count > 0) {
-                    self.send(shard, ShardMessage::Changes(delivery.clone())).await;
+                    self.shards.send(shard, ShardMessage::Changes(delivery.clone())).await;
                 }
             }
             let offset = delivery.outcome().command_offset;
             if let Some(replies) = tail.waiting.remove(&offset) {
                 for reply in replies {
-                    self.reply(reply, &delivery).await;
+                    self.shards.reply(reply, &delivery).await;
                 }
             }
-        }
-    }
-
-    async fn reply(&self, reply: ReplyTo, delivery: &Arc<Delivery>) {
-        match reply {
-            // Whoever asked may be gone; the outcome stands.
-            ReplyTo::Caller(caller) => drop(caller.send(delivery.clone())),
-            ReplyTo::Session { shard, session, ticket } => {
-                let delivery = delivery.clone();
-                self.send(shard, ShardMessage::Decided { session, ticket, delivery }).await;
-            }
-        }
-    }
-
-    async fn send(&self, shard: usize, message: ShardMessage) {
-        if let Some(shard) = self.shards.get(shard) {
-            // A shard ends with its worker, at shut-down only.
-            shard.send(message).await.ok();
         }
     }
 
@@ -203,27 +206,18 @@ impl TailTask {
             Request::Await { command_offset, key, reply } => {
                 match tail.replica.answer(command_offset) {
                     Answer::Here(counted) => {
-                        self.reply(reply, &Arc::new(Delivery::new(counted))).await;
+                        self.shards.reply(reply, &Arc::new(Delivery::new(counted))).await;
                     }
                     Answer::NotYet => tail.waiting.entry(command_offset).or_default().push(reply),
-                    // The tail began behind it: the store has it already.
-                    Answer::Gone => match self.stored_outcome(&key, command_offset).await {
-                        Some(counted) => {
-                            self.reply(reply, &Arc::new(Delivery::new(counted))).await;
-                        }
-                        // Dropping the reply tells the caller `unavailable`: a retry with the
-                        // same command id finds the first outcome (R8).
-                        None => {
-                            tracing::warn!(entity = %key, command_offset, "an answer is not found");
-                        }
-                    },
+                    // Stored and forgotten here: the tail began behind it, or whoever asks is late.
+                    Answer::Gone => self.find(key, command_offset, reply),
                 }
             }
             Request::Recent { key, reply } => {
                 drop(reply.send(tail.replica.recent(&key, 0)));
             }
             Request::Loaded { key, result } => self.loaded(tail, key, result).await,
-            Request::Stored(offset) => tail.replica.stored(offset),
+            Request::Stored(offset) => tail.stored(offset),
             Request::After(offset, request) => {
                 tail.later.entry(offset).or_default().push(*request);
                 self.serve_later(tail).await;
@@ -277,28 +271,17 @@ impl TailTask {
         });
     }
 
-    /// The outcome of the command at an offset, if it is among the entity's latest in the store.
-    async fn stored_outcome(
-        &self,
-        key: &EntityKey,
-        command_offset: Offset,
-    ) -> Option<Arc<Counted>> {
-        let query = JournalQuery {
-            after: -1,
-            before: Seq::MAX,
-            order: Order::NewestFirst,
-            limit: MOST_HISTORY,
-            empty: EmptyOutcomes::Include,
-        };
-        let rows = self.ports.store.journal(key, query).await.ok()?;
-        rows.into_iter().rev().find_map(|row| {
-            let decoded = codec::decode_outcome(self.kind, &row.value);
-            let Ok(OutcomeRecord::Outcome(outcome)) = decoded else { return None };
-            let is_it = outcome.command_offset == command_offset;
-            is_it.then(|| {
-                Arc::new(Counted { offset: row.offset, value: row.value, outcome: *outcome })
-            })
-        })
+    /// Answers with what the store has.
+    fn find(&self, key: EntityKey, command_offset: Offset, reply: ReplyTo) {
+        let (store, kind, shards) = (self.ports.store.clone(), self.kind, self.shards.clone());
+        tokio::spawn(async move {
+            match stored_outcome(&*store, kind, &key, command_offset).await {
+                Some(counted) => shards.reply(reply, &Arc::new(Delivery::new(counted))).await,
+                // Dropping the reply tells the caller `unavailable`: a retry with the same
+                // command id finds the first outcome (R8).
+                None => tracing::warn!(entity = %key, command_offset, "an answer is not found"),
+            }
+        });
     }
 
     /// Answers a request about an entity's state, now or once it is loaded.
@@ -382,7 +365,9 @@ impl TailTask {
 
     async fn joined(&self, key: EntityKey, to: SubscribeTo, result: Result<Joined, Problem>) {
         let shard = to.shard;
-        self.send(shard, ShardMessage::Joined(Box::new(JoinResult { key, to, result }))).await;
+        self.shards
+            .send(shard, ShardMessage::Joined(Box::new(JoinResult { key, to, result })))
+            .await;
     }
 
     /// Answers a request about an entity that is held.
@@ -399,7 +384,7 @@ impl TailTask {
             Request::Subscribe { key, to } => {
                 let result = tail.readable(&key, &to.reader).map(|()| tail.join(&key, &to));
                 if matches!(result, Ok(Joined::Here { .. })) {
-                    tail.subscribe(&key, to.shard, self.shards.len());
+                    tail.subscribe(&key, to.shard, self.shards.count());
                 }
                 self.joined(key, to, result).await;
             }
@@ -411,4 +396,34 @@ impl TailTask {
             | Request::After(..) => {}
         }
     }
+}
+
+/// The outcome of the command at an offset, if it is among the entity's latest in the store.
+async fn stored_outcome(
+    store: &dyn Store,
+    kind: Kind,
+    key: &EntityKey,
+    command_offset: Offset,
+) -> Option<Arc<Counted>> {
+    for limit in [LATEST, MOST_HISTORY] {
+        let query = JournalQuery {
+            after: -1,
+            before: Seq::MAX,
+            order: Order::NewestFirst,
+            limit,
+            empty: EmptyOutcomes::Include,
+        };
+        let rows = store.journal(key, query).await.ok()?;
+        let found = rows.into_iter().rev().find_map(|row| {
+            let decoded = codec::decode_outcome(kind, &row.value);
+            let Ok(OutcomeRecord::Outcome(outcome)) = decoded else { return None };
+            let is_it = outcome.command_offset == command_offset;
+            let (offset, value) = (row.offset, row.value);
+            is_it.then(|| Arc::new(Counted { offset, value, outcome: *outcome }))
+        });
+        if found.is_some() {
+            return found;
+        }
+    }
+    None
 }

@@ -37,6 +37,8 @@ pub(super) struct Tail {
     pub(super) loading: HashMap<EntityKey, Vec<Request>>,
     /// The last JSON of an entity's state: many who join at once share it.
     pub(super) views: HashMap<EntityKey, View>,
+    /// What the store had when it was last asked.
+    stored: Offset,
 }
 
 impl Tail {
@@ -49,6 +51,7 @@ impl Tail {
             later: BTreeMap::new(),
             loading: HashMap::new(),
             views: HashMap::new(),
+            stored: 0,
         }
     }
 
@@ -59,6 +62,13 @@ impl Tail {
             && self.later.is_empty()
             && self.loading.is_empty()
             && self.cared_at.elapsed() > ABANDONED_AFTER
+    }
+
+    /// Forgets what the store has had since it was asked the time before: who waits for the outcome of
+    /// a command asks for it once its append has ended, which may be after the outcome is stored.
+    pub(super) fn stored(&mut self, offset: Offset) {
+        let before = std::mem::replace(&mut self.stored, offset);
+        self.replica.stored(before);
     }
 
     pub(super) fn readable(&self, key: &EntityKey, reader: &Reader) -> Result<(), Problem> {

@@ -2,7 +2,7 @@
 //! commit), readers that follow from memory and fall back to the file.
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, HashSet},
     path::PathBuf,
     sync::{Arc, Mutex, MutexGuard, PoisonError},
 };
@@ -29,14 +29,14 @@ use super::{
 };
 use crate::crc::crc;
 
+mod read;
+
+use read::{Hot, SqliteTail};
+
 /// Appends that may wait for the writer; more are refused.
 const WAITING: usize = 65_536;
 /// Records committed in one transaction.
 const GROUP: usize = 4_096;
-/// Records of a partition that followers find in memory.
-const HOT: usize = 2_048;
-/// Records handed out at once.
-const BATCH: usize = 256;
 /// Bits of a place that hold the offset.
 const OFFSET_BITS: u32 = 40;
 /// Rows that one statement inserts at most. A group that fits needs no more than that statement, which
@@ -69,7 +69,7 @@ struct Shared {
     readers: SqlitePool,
     ids: HashMap<TopicPartition, i64>,
     ends: HashMap<i64, watch::Sender<Offset>>,
-    hot: HashMap<i64, Mutex<VecDeque<Record>>>,
+    hot: HashMap<i64, Mutex<Hot>>,
 }
 
 struct Append {
@@ -80,9 +80,6 @@ struct Append {
 
 /// Where an append's end is told.
 type Done = oneshot::Sender<Result<Offset, LogError>>;
-
-/// Place, checksum, key, value and headers of a row.
-type Row = (i64, i64, Vec<u8>, Vec<u8>, Vec<u8>);
 
 impl SqliteLog {
     /// Opens the log of a data folder, making it if needed.
@@ -342,11 +339,7 @@ impl Writer {
     fn publish(&self, records: &[(i64, Record)]) {
         let mut ends: HashMap<i64, Offset> = HashMap::new();
         for (id, record) in records {
-            let mut hot = lock(&self.shared.hot[id]);
-            hot.push_back(record.clone());
-            if hot.len() > HOT {
-                hot.pop_front();
-            }
+            lock(&self.shared.hot[id]).push(record.clone());
             ends.insert(*id, record.offset + 1);
         }
         for (id, end) in ends {
@@ -415,79 +408,6 @@ fn headers_to_bytes(headers: &Headers) -> Vec<u8> {
     serde_json::to_vec(&pairs).unwrap_or_default()
 }
 
-fn headers_from_bytes(bytes: &[u8]) -> Headers {
-    let pairs: Vec<(String, Vec<u8>)> = serde_json::from_slice(bytes).unwrap_or_default();
-    pairs.into_iter().map(|(name, value)| (name, value.into())).collect()
-}
-
-impl Shared {
-    /// Reads from the file, at most [`BATCH`] records from `from` up to before `end`.
-    async fn read(
-        &self,
-        of: &TopicPartition,
-        from: Offset,
-        end: Offset,
-    ) -> Result<Vec<Record>, LogError> {
-        let base = self.ids[of] << OFFSET_BITS;
-        let rows = sqlx::query(
-            "SELECT place, crc, key, value, headers FROM records \
-             WHERE place >= ? AND place < ? ORDER BY place LIMIT ?",
-        )
-        .bind(base | from)
-        .bind(base | end)
-        .bind(BATCH as i64)
-        .fetch_all(&self.readers)
-        .await
-        .map_err(|error| self.reading_failed(of, &error))?;
-        let mut records = Vec::with_capacity(rows.len());
-        for (row, expected) in rows.iter().zip(from..) {
-            records.push(self.record(of, row, expected)?);
-        }
-        Ok(records)
-    }
-
-    fn record(
-        &self,
-        of: &TopicPartition,
-        row: &sqlx::sqlite::SqliteRow,
-        expected: Offset,
-    ) -> Result<Record, LogError> {
-        let damaged = |offset: Offset, reason: &str| LogError::Damaged {
-            at: format!("{of}/{offset} in {}", self.path.display()),
-            reason: reason.to_owned(),
-        };
-        let parts = || -> Result<Row, sqlx::Error> {
-            Ok((
-                row.try_get(0)?,
-                row.try_get(1)?,
-                row.try_get(2)?,
-                row.try_get(3)?,
-                row.try_get(4)?,
-            ))
-        };
-        let (place, sum, key, value, headers) =
-            parts().map_err(|error| damaged(expected, &error.to_string()))?;
-        let offset = offset_of(place);
-        if offset != expected {
-            return Err(damaged(expected, "the record is missing"));
-        }
-        if checksum(place, &key, &value, &headers) != sum {
-            return Err(damaged(offset, "the checksum does not match"));
-        }
-        let headers = headers_from_bytes(&headers);
-        Ok(Record { offset, key: key.into(), value: value.into(), received: None, headers })
-    }
-
-    fn reading_failed(&self, of: &TopicPartition, error: &sqlx::Error) -> LogError {
-        if file::is_damage(error) {
-            let at = format!("{of} in {}", self.path.display());
-            LogError::Damaged { at, reason: error.to_string() }
-        } else {
-            unavailable(error)
-        }
-    }
-}
-
 #[async_trait]
 impl Log for SqliteLog {
     fn partitions(&self, topic: &Topic) -> i32 {
@@ -526,14 +446,7 @@ impl Log for SqliteLog {
     async fn tail(&self, of: &TopicPartition, from: Offset) -> Result<Box<dyn Tail>, LogError> {
         let unknown = || LogError::Unavailable(format!("there is no topic {of}").into());
         let id = *self.shared.ids.get(of).ok_or_else(unknown)?;
-        let end = self.shared.ends[&id].subscribe();
-        Ok(Box::new(SqliteTail {
-            shared: self.shared.clone(),
-            of: of.clone(),
-            id,
-            end,
-            next: from,
-        }))
+        Ok(Box::new(SqliteTail::new(self.shared.clone(), of, id, from)))
     }
 
     async fn bounds(&self, of: &TopicPartition) -> Result<Bounds, LogError> {
@@ -553,48 +466,5 @@ impl Log for SqliteLog {
         };
         let partners: Vec<_> = self.shared.ids.keys().filter_map(partner).collect();
         Ok(Box::new(ClaimEverything::new(group, self.partitions, &partners)))
-    }
-}
-
-struct SqliteTail {
-    shared: Arc<Shared>,
-    of: TopicPartition,
-    id: i64,
-    end: watch::Receiver<Offset>,
-    next: Offset,
-}
-
-impl SqliteTail {
-    /// What followers find in memory from the next record on; none if it is not there any more.
-    fn hot(&self) -> Option<Vec<Record>> {
-        let hot = lock(&self.shared.hot[&self.id]);
-        let first = hot.front()?.offset;
-        let skip = usize::try_from(self.next.checked_sub(first)?).ok()?;
-        let batch: Vec<_> = hot.iter().skip(skip).take(BATCH).cloned().collect();
-        (!batch.is_empty()).then_some(batch)
-    }
-}
-
-#[async_trait]
-impl Tail for SqliteTail {
-    async fn next(&mut self) -> Result<Vec<Record>, LogError> {
-        loop {
-            let end = *self.end.borrow_and_update();
-            if self.next < end {
-                let records = match self.hot() {
-                    Some(records) => records,
-                    None => self.shared.read(&self.of, self.next, end).await?,
-                };
-                let Some(last) = records.last() else {
-                    let at = format!("{}/{}", self.of, self.next);
-                    return Err(LogError::Damaged { at, reason: "the record is missing".into() });
-                };
-                self.next = last.offset + 1;
-                return Ok(records);
-            }
-            if self.end.changed().await.is_err() {
-                return Err(LogError::Unavailable("the log is closed".into()));
-            }
-        }
     }
 }

@@ -13,7 +13,7 @@ use rdkafka::{
 use serde_json::{Value, json};
 use tests::{
     client::{Client, Http},
-    server::Setup,
+    server::{Setup, TestServer},
     services::{PARTITIONS, Services},
 };
 use tokio::{
@@ -80,6 +80,50 @@ async fn clients_at_different_nodes_share_boards_rooms_events_and_presence() -> 
     let (status, board) = http.get("/api/v1/boards/1?min_seq=2").await?;
     assert_eq!((status, &board["seq"]), (200, &json!(2)));
     services.verify().await
+}
+
+#[tokio::test]
+async fn each_role_can_have_a_node_of_its_own() -> anyhow::Result<()> {
+    let _alone = ALONE.lock().await;
+    let services = Services::start().await?;
+    let node = |name| services.node_with(name, Setup::default().with("ROLES", name));
+    let (gateway, actors, projector) =
+        tokio::try_join!(node("gateway"), node("actors"), node("projector"))?;
+    let mut ada = Client::connect(&gateway, "ada").await?;
+    ada.command("board:1", json!({"type": "createBoard", "title": "b"})).await?;
+    let joined = ada.call("join", json!({"entity": "board:1"})).await?;
+    assert_eq!(joined["state"]["title"], "b");
+    let upgrade = |server: &TestServer| {
+        reqwest::Client::new()
+            .get(server.url("/ws"))
+            .header("connection", "upgrade")
+            .header("upgrade", "websocket")
+            .header("sec-websocket-version", "13")
+            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
+            .send()
+    };
+    assert_eq!(upgrade(&gateway).await?.status(), 101);
+    for other in [&actors, &projector] {
+        let refused = upgrade(other).await?;
+        assert_eq!(refused.status(), 404, "{}", refused.text().await?);
+        let http = Http::new(other, "ada").await?;
+        assert_eq!(http.get("/api/v1/boards/1").await?.0, 404);
+        let metrics = reqwest::get(other.url("/metrics")).await?;
+        assert_eq!(metrics.status(), 200, "whoever watches is served by all");
+    }
+    // Who projects has written the list, which a gateway reads from the store.
+    let http = Http::new(&gateway, "ada").await?;
+    let listed = async {
+        loop {
+            let (_, list) = http.get("/api/v1/boards").await?;
+            if list["items"].as_array().is_some_and(|items| items.len() == 1) {
+                return anyhow::Ok(());
+            }
+            tokio::time::sleep(Duration::from_millis(50)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(10), listed).await.context("never listed")??;
+    Ok(())
 }
 
 #[tokio::test]
