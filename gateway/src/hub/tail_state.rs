@@ -187,8 +187,11 @@ impl Tail {
 mod tests {
     use std::sync::Arc;
 
-    use actors::{ports::Checkpoint, runtime::guards::Guards};
-    use schemas::Kind;
+    use actors::{
+        ports::Checkpoint,
+        runtime::{guards::Guards, replica::Answer},
+    };
+    use schemas::{CommandId, Fence, Kind, Outcome, Principal, Timestamp, Verdict, codec};
 
     use super::*;
 
@@ -202,5 +205,35 @@ mod tests {
         let resumed = tail.changes_after(&key, 0, 2, Some(&journal)).unwrap();
         assert_eq!(resumed.iter().map(|change| change.seq).collect::<Vec<_>>(), [1, 2]);
         assert!(tail.changes_after(&key, 0, 2, Some(&journal[1..])).is_none(), "1 is missing");
+    }
+
+    #[test]
+    fn an_outcome_is_kept_for_who_asks_late() {
+        let guards = Arc::new(Guards::default());
+        let mut tail = Tail::new(Replica::new(Kind::Room, Checkpoint::START, guards));
+        let fence = Fence { owner: "n1".to_owned(), at: Timestamp::default() };
+        tail.replica.outcome(0, &codec::encode_fence(&fence).unwrap().into());
+        for offset in 1..=3 {
+            let outcome = Outcome {
+                epoch: 0,
+                command_offset: offset - 1,
+                command_id: CommandId::derived(&offset.to_string()),
+                key: Some("main/room:1".parse().unwrap()),
+                at: Timestamp::default(),
+                by: Principal::System,
+                fingerprint: 0,
+                repeats: None,
+                wake_at: None,
+                verdict: Verdict::Skipped { reason: "a test".to_owned() },
+            };
+            let value = codec::encode_outcome(Kind::Room, &outcome).unwrap();
+            assert!(tail.replica.outcome(offset, &value.into()).is_some());
+        }
+        let is_here = |tail: &Tail, offset| matches!(tail.replica.answer(offset), Answer::Here(_));
+        tail.stored(3);
+        assert!(is_here(&tail, 0), "the store has it since a moment ago");
+        tail.stored(4);
+        assert!(!is_here(&tail, 1), "the store had it when it was asked before");
+        assert!(is_here(&tail, 2));
     }
 }
