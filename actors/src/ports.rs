@@ -535,7 +535,7 @@ pub trait Signals: Send + Sync + 'static {
     /// It is not any more. Publishes if it was the user's last.
     fn leave(&self, key: &EntityKey, user: &str, session: u64);
 
-    /// Who is at the entity, each once, by name.
+    /// Who is at the entity, each once, sorted by name.
     fn present(&self, key: &EntityKey) -> Vec<String>;
 
     /// Everything published from now on; a reader that is slow loses the oldest.

@@ -72,6 +72,9 @@ pub struct Limits {
     pub anonymous_requests: u32,
     /// Joins of one connection in a second.
     pub joins_per_second: u32,
+    /// People who are shown at one entity, about: each worker and node counts those that it knows of. Who
+    /// comes when so many are there is not shown, until they join again.
+    pub people_present: u32,
     /// Commands that may be on their way in this node; more are refused as `unavailable`.
     pub commands_in_flight: u32,
     /// Bytes that may wait for one slow reader before it is closed with 4508.
@@ -92,6 +95,7 @@ impl Default for Limits {
             signals_per_second: 20,
             anonymous_requests: 100,
             joins_per_second: 32,
+            people_present: 1_000,
             commands_in_flight: 8_192,
             buffer_bytes: 1 << 20,
             message_bytes: 1 << 20,

@@ -124,7 +124,6 @@ impl Gateway {
             workers => workers,
         };
         let listen = config.listen;
-        let idle_after = Duration::from_secs(u64::from(config.limits.idle_seconds));
         let hub =
             Hub::start(ports, signals, workers, config.limits.commands_in_flight, &config.guards);
         let shards = hub.shards();
@@ -145,11 +144,9 @@ impl Gateway {
         let ends = builder.graceful_shutdown_signal();
         let builder = match tls {
             Some(tls) => builder.listen("https", listener, move || {
-                service(&shared, idle_after, &ends).rustls_0_23(tls.clone())
+                service(&shared, &ends).rustls_0_23(tls.clone())
             }),
-            None => {
-                builder.listen("http", listener, move || service(&shared, idle_after, &ends).tcp())
-            }
+            None => builder.listen("http", listener, move || service(&shared, &ends).tcp()),
         };
         let server = builder.map_err(failed)?.run();
         let handle = server.handle();
@@ -228,7 +225,6 @@ fn listener(address: SocketAddr) -> io::Result<TcpListener> {
 #[expect(clippy::type_complexity, reason = "aliases cannot hold what is not named")]
 fn service<T>(
     shared: &App,
-    idle_after: Duration,
     ends: &GracefulShutdownSignal,
 ) -> HttpService<
     T,
@@ -255,7 +251,7 @@ fn service<T>(
 where
     T: AsyncRead + AsyncWrite + Unpin + 'static,
 {
-    let sessions = start_shard(shared, idle_after);
+    let sessions = start_shard(shared);
     let config = shared.config();
     let headers = security_headers(config.tls.is_some());
     let headers = headers.into_iter().fold(DefaultHeaders::new(), DefaultHeaders::add);
@@ -370,11 +366,12 @@ fn tls_settings(files: &TlsFiles) -> Result<rustls::ServerConfig, StartError> {
 }
 
 /// Takes a shard for the worker thread that this runs on.
-fn start_shard(app: &App, idle_after: Duration) -> Sessions {
+fn start_shard(app: &App) -> Sessions {
     let (shard, queue) = app.hub().take_shard().expect("there is a shard for every worker");
     let gauge = app.shards()[shard].clone();
     let revocations = app.verifier().revocations().clone();
-    let sessions = Sessions::new(app.hub().clone(), shard, idle_after, revocations, gauge);
+    let limits = app.config().limits;
+    let sessions = Sessions::new(app.hub().clone(), shard, limits, revocations, gauge);
     let signals = app.hub().signals().subscribe();
     actix_web::rt::spawn(run_shard(sessions.clone(), queue, signals));
     sessions

@@ -87,6 +87,8 @@ pub struct PartitionActor {
     /// Of commands that are traced, from their reading to the append of their outcome.
     spans: HashMap<Offset, Span>,
     ticks: u32,
+    /// Whether the store is being asked what it has.
+    is_trimming: bool,
 }
 
 type Append = BoxFuture<'static, Result<Offset, LogError>>;
@@ -120,6 +122,7 @@ impl PartitionActor {
                 appends,
                 spans: HashMap::new(),
                 ticks: 0,
+                is_trimming: false,
             }
         })
     }
@@ -345,6 +348,7 @@ impl PartitionActor {
         if self.ticks.is_multiple_of(4) {
             self.passivate();
         }
+        // While too much is held, nothing is decided until the store is known to have more.
         if self.ticks.is_multiple_of(4) || self.owner.is_far_ahead() {
             self.trim(ctx);
         }
@@ -384,10 +388,14 @@ impl PartitionActor {
 
     /// Forgets the outcomes that the projector has written.
     fn trim(&mut self, ctx: &mut Context<Self>) {
+        if std::mem::replace(&mut self.is_trimming, true) {
+            return;
+        }
         let store = self.ports.store.clone();
         let (kind, partition) = (self.kind, self.partition);
         let load = async move { store.partition(kind, partition).await };
         ctx.spawn(load.into_actor(self).map(|result, actor, _| {
+            actor.is_trimming = false;
             if let Ok(state) = result {
                 actor.owner.stored(state.checkpoint.offset);
                 actor.open_window();

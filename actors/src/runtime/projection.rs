@@ -17,6 +17,8 @@ const STEP_EVERY: Duration = Duration::from_millis(25);
 /// is left to others, and the next step is larger.
 const PAUSES: u32 = 4;
 const PAUSE_MOST: Duration = Duration::from_secs(1);
+/// How long a step may wait for more.
+const GATHER: Duration = Duration::from_millis(5);
 /// Snapshots written in one transaction.
 const SNAPSHOTS: usize = 32;
 /// Records projected in one transaction.
@@ -58,8 +60,8 @@ async fn run(
     loop {
         let mut records = tail.next().await?;
         sleep_until(next_step).await;
-        let began = Instant::now();
         gather(&mut tail, &mut records).await?;
+        let began = Instant::now();
         let write = projector.step(&records);
         ports.store.commit(write).await?;
         let due = projector.due();
@@ -77,16 +79,18 @@ async fn run(
     }
 }
 
-/// Adds what has come meanwhile, so that a projector that is behind writes large steps.
+/// Adds what has come meanwhile, so that a projector that is behind writes large steps. Where that is
+/// read from a file it takes a moment.
 async fn gather(
     tail: &mut Box<dyn crate::ports::Tail>,
     records: &mut Vec<Record>,
 ) -> Result<(), LogError> {
+    let until = Instant::now() + GATHER;
     while records.len() < RECORDS {
         tokio::select! {
             biased;
             more = tail.next() => records.extend(more?),
-            () = tokio::task::yield_now() => return Ok(()),
+            () = sleep_until(until) => return Ok(()),
         }
     }
     Ok(())

@@ -128,9 +128,14 @@ impl Replica {
         self.held_from = self.held_from.max(offset.min(self.reader.checkpoint().offset));
     }
 
-    /// How many outcomes it holds beyond the store's.
-    pub fn ahead(&self) -> usize {
+    /// How many outcomes it holds.
+    pub fn held(&self) -> usize {
         self.ring.len()
+    }
+
+    /// How many outcomes it holds that a store does not have whose checkpoint is `offset`.
+    pub fn beyond(&self, offset: Offset) -> usize {
+        self.ring.len_from(offset)
     }
 
     /// What came of the command at this offset.

@@ -1,5 +1,5 @@
-//! The outcomes since the projector's checkpoint, held in memory: snapshot + journal + ring is
-//! always the present.
+//! The outcomes since the projector's checkpoint, or from a little before it, held in memory:
+//! snapshot + journal + ring is always the present.
 
 use std::{
     collections::{HashMap, VecDeque},
@@ -73,6 +73,11 @@ impl Ring {
     /// How many outcomes are held.
     pub fn len(&self) -> usize {
         self.all.len()
+    }
+
+    /// How many of them are at `offset` or behind it.
+    pub fn len_from(&self, offset: Offset) -> usize {
+        self.all.len() - self.all.partition_point(|counted| counted.offset < offset)
     }
 
     /// Whether none is held.

@@ -36,7 +36,7 @@ use schemas::{
     Code, Command, EntityKey, Kind, Offset, Outcome, OutcomeRecord, Principal, Rejection, Seq,
     codec,
 };
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Semaphore, mpsc, oneshot};
 
 pub use client::{Client, ClientKind, SessionId};
 pub use delivery::{
@@ -53,6 +53,8 @@ use crate::{metrics::CommandCounters, problem::Problem};
 const SHARD_QUEUE: usize = 4_096;
 /// Requests that may wait for one tail.
 const TAIL_QUEUE: usize = 1_024;
+/// Outcomes that are looked for in the store at a time, of all tails.
+const SEARCHES: usize = 2;
 /// A resume of more changes than this gets the state; `history` has the changes.
 pub const LONGEST_RESUME: i64 = 5_000;
 
@@ -157,6 +159,7 @@ impl Hub {
         let partitions = ports.log.partitions(&Topic::Outcomes(Kind::Board));
         let (senders, receivers): (Vec<_>, Vec<_>) =
             (0..shards.max(1)).map(|_| mpsc::channel(SHARD_QUEUE)).unzip();
+        let searches = Arc::new(Semaphore::new(SEARCHES));
         let mut tails = HashMap::new();
         for kind in Kind::ALL {
             for partition in 0..partitions {
@@ -169,6 +172,7 @@ impl Hub {
                     ports: ports.clone(),
                     guards: guards.clone(),
                     shards: Shards::new(senders.clone()),
+                    searches: searches.clone(),
                     to_self: sender.downgrade(),
                     gauge: gauge.clone(),
                 };
@@ -391,17 +395,20 @@ impl Hub {
             .await
             .map_err(|_| Problem::new(Code::Unavailable, "the partition has no tail"))?;
         let rows = self.inner.ports.store.journal(key, query).await.map_err(store_problem)?;
-        let mut known: Vec<Offset> = rows.iter().map(|row| row.offset).collect();
         let mut outcomes = Vec::with_capacity(rows.len() + recent.len());
         for row in &rows {
             outcomes.push((row.offset, decode_row(key, row)?));
         }
-        known.sort_unstable();
-        let mut seq = outcomes.last().map_or(0, |(_, outcome)| last_seq(outcome, 0));
+        // Where the entity was before the first that is held here.
+        let first = recent.iter().find_map(|counted| seq_before(&counted.outcome));
+        let stored = || outcomes.last().map_or(0, |(_, outcome)| last_seq(outcome, 0));
+        let mut seq = first.unwrap_or_else(stored);
+        // The store is written in the order of offsets: what stands before its last row is in the rows
+        // or was not asked for.
+        let last = rows.iter().map(|row| row.offset).max();
         for counted in recent {
             seq = last_seq(&counted.outcome, seq);
-            let wanted = is_wanted(&counted.outcome, seq, &query);
-            if wanted && known.binary_search(&counted.offset).is_err() {
+            if Some(counted.offset) > last && is_wanted(&counted.outcome, seq, &query) {
                 outcomes.push((counted.offset, counted.outcome.clone()));
             }
         }
@@ -423,6 +430,18 @@ fn decode_row(key: &EntityKey, row: &JournalRow) -> Result<Outcome, Problem> {
             let reason = format!("the journal of {} is damaged", key.entity);
             Err(Problem::new(Code::Unavailable, reason))
         }
+    }
+}
+
+/// The entity's seq before the outcome, if that says so.
+fn seq_before(outcome: &Outcome) -> Option<Seq> {
+    match &outcome.verdict {
+        schemas::Verdict::Accepted { seq, changes } if outcome.repeats.is_none() => {
+            Some(seq - changes.len() as Seq)
+        }
+        schemas::Verdict::Accepted { .. }
+        | schemas::Verdict::Rejected(_)
+        | schemas::Verdict::Skipped { .. } => None,
     }
 }
 

@@ -99,8 +99,8 @@ pub enum Request {
         /// What it knows.
         result: Result<Loaded, StoreError>,
     },
-    /// The store is this far.
-    Stored(Offset),
+    /// The store is this far; none if it did not say.
+    Stored(Option<Offset>),
     /// Answer this once the tail has read up to here: another node may have told more.
     After(Offset, Box<Request>),
 }

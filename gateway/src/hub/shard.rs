@@ -28,6 +28,7 @@ use super::{
 };
 use crate::{
     auth::{LEEWAY, Revocations},
+    config::Limits,
     frame::{self, CloseCode},
     outbox::{Outbox, Pending, Weight},
     session::Session,
@@ -92,7 +93,9 @@ pub struct Sessions(Rc<Inner>);
 struct Inner {
     hub: Hub,
     shard: usize,
+    /// Zero means never.
     idle_after: Duration,
+    most_present: usize,
     revocations: Revocations,
     next: Cell<SessionId>,
     draining: Cell<bool>,
@@ -104,18 +107,22 @@ struct Inner {
 }
 
 impl Sessions {
-    /// No sessions yet, for the shard of this number. `idle_after` zero means never.
+    /// No sessions yet, for the shard of this number.
     pub fn new(
         hub: Hub,
         shard: usize,
-        idle_after: Duration,
+        limits: Limits,
         revocations: Revocations,
         gauge: Arc<ShardGauge>,
     ) -> Self {
         Self(Rc::new(Inner {
             hub,
             shard,
-            idle_after,
+            idle_after: Duration::from_secs(limits.idle_seconds.into()),
+            most_present: match limits.people_present {
+                0 => usize::MAX,
+                most => most as usize,
+            },
             revocations,
             next: Cell::new(0),
             draining: Cell::new(false),
@@ -215,15 +222,24 @@ impl Sessions {
         client.id << 10 | self.0.shard as u64
     }
 
-    /// Shows the client at an entity that it has joined.
+    /// Shows the client at an entity that it has joined, unless so many are shown there already.
     pub fn show(&self, client: &Client, key: &EntityKey) {
         let Some(identity) = client.identity.borrow().clone() else { return };
-        if let Some(place) = client.joined.borrow_mut().get_mut(key) {
-            place.is_shown = true;
-        }
+        let name = presence_name(&identity.principal);
         let signals = self.0.hub.signals();
-        signals.enter(key, &presence_name(&identity.principal), self.global_id(client));
-        let present = json!({"joined": signals.present(key), "left": []});
+        let mut present = signals.present(key);
+        let found = present.binary_search(&name);
+        // Where very many are, all would be told of all.
+        if found.is_ok() || present.len() < self.0.most_present {
+            if let Some(place) = client.joined.borrow_mut().get_mut(key) {
+                place.is_shown = true;
+            }
+            signals.enter(key, &name, self.global_id(client));
+            if let Err(at) = found {
+                present.insert(at, name);
+            }
+        }
+        let present = json!({"joined": present, "left": []});
         client.send_json(&json!({"entity": key.entity.to_string(), "presence": present}));
     }
 

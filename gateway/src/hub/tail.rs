@@ -14,7 +14,6 @@ use actors::{
     },
     runtime::{
         guards::Guards,
-        owner::LARGEST_RING,
         partition::Ports,
         replica::{Answer, FoldError, Replica},
         ring::Counted,
@@ -23,7 +22,7 @@ use actors::{
 };
 use schemas::{Code, EntityKey, Kind, Offset, OutcomeRecord, Seq, codec};
 use tokio::{
-    sync::mpsc,
+    sync::{Semaphore, mpsc},
     time::{Instant, MissedTickBehavior, interval, sleep},
 };
 
@@ -40,8 +39,6 @@ use crate::problem::Problem;
 const TRIM: Duration = Duration::from_secs(1);
 /// How often while nothing more is read because the store has too little of it.
 const TRIM_FULL: Duration = Duration::from_millis(250);
-/// Among so many of an entity's outcomes in the store one is looked for first.
-const LATEST: Seq = 32;
 /// The pause before a tail that broke begins anew.
 const PAUSE: Duration = Duration::from_millis(200);
 /// The pause before an entity is loaded again because the store was of another moment.
@@ -61,6 +58,8 @@ pub(super) struct TailTask {
     pub(super) ports: Ports,
     pub(super) guards: Arc<Guards>,
     pub(super) shards: Shards,
+    /// Who may look for an outcome in the store at a time.
+    pub(super) searches: Arc<Semaphore>,
     pub(super) to_self: mpsc::WeakSender<Request>,
     pub(super) gauge: Arc<TailGauge>,
 }
@@ -113,12 +112,12 @@ impl TailTask {
         // Nothing is answered from a past that this node may have told more than (R13).
         let bounds = self.ports.log.bounds(&self.of).await.map_err(|error| error.to_string())?;
         while tail.replica.position().offset < bounds.end {
-            if tail.replica.ahead() >= LARGEST_RING {
+            if tail.is_full() {
                 // The store is being made anew; what it does not have yet would not fit.
                 sleep(PAUSE).await;
                 let state = self.ports.store.partition(self.kind, self.partition).await;
                 let state = state.map_err(|error| error.to_string())?;
-                tail.replica.stored(state.checkpoint.offset);
+                tail.stored(state.checkpoint.offset, Instant::now());
                 continue;
             }
             let batch = records.next().await.map_err(|error| error.to_string())?;
@@ -129,12 +128,15 @@ impl TailTask {
         }
         let mut trim = interval(TRIM);
         trim.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut trim_full = interval(TRIM_FULL);
+        trim_full.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             tokio::select! {
-                batch = records.next(), if tail.replica.ahead() < LARGEST_RING => {
+                batch = records.next(), if !tail.is_full() => {
                     let batch: Vec<Record> = batch.map_err(|error: LogError| error.to_string())?;
                     self.deliver(tail, &batch).await;
                     self.serve_later(tail).await;
+                    self.answer_waiting(tail, requests).await;
                 }
                 request = requests.recv() => match request {
                     Some(request) => {
@@ -147,15 +149,13 @@ impl TailTask {
                     if tail.is_abandoned() {
                         return Ok(End::NobodyCares);
                     }
-                    self.ask_checkpoint();
+                    self.ask_checkpoint(tail);
                 }
-                () = sleep(TRIM_FULL), if tail.replica.ahead() >= LARGEST_RING => {
-                    self.ask_checkpoint();
-                }
+                _ = trim_full.tick(), if tail.is_full() => self.ask_checkpoint(tail),
             }
             let position = tail.replica.position().offset;
             self.gauge.position.store(position, Ordering::Relaxed);
-            self.gauge.ahead.store(tail.replica.ahead(), Ordering::Relaxed);
+            self.gauge.ahead.store(tail.lag(), Ordering::Relaxed);
             self.gauge.active_at.store(self.ports.clock.now().as_millis(), Ordering::Relaxed);
         }
     }
@@ -217,7 +217,12 @@ impl TailTask {
                 drop(reply.send(tail.replica.recent(&key, 0)));
             }
             Request::Loaded { key, result } => self.loaded(tail, key, result).await,
-            Request::Stored(offset) => tail.stored(offset),
+            Request::Stored(answer) => {
+                tail.is_asking = false;
+                if let Some(offset) = answer {
+                    tail.stored(offset, Instant::now());
+                }
+            }
             Request::After(offset, request) => {
                 tail.later.entry(offset).or_default().push(*request);
                 self.serve_later(tail).await;
@@ -271,15 +276,26 @@ impl TailTask {
         });
     }
 
-    /// Answers with what the store has.
+    /// Answers with what the store has. Whoever asks is late already; those who look at entities use
+    /// the same connections, so few look at a time.
     fn find(&self, key: EntityKey, command_offset: Offset, reply: ReplyTo) {
         let (store, kind, shards) = (self.ports.store.clone(), self.kind, self.shards.clone());
+        let searches = self.searches.clone();
         tokio::spawn(async move {
+            let _permit = searches.acquire_owned().await;
+            if matches!(&reply, ReplyTo::Caller(caller) if caller.is_closed()) {
+                return;
+            }
             match stored_outcome(&*store, kind, &key, command_offset).await {
-                Some(counted) => shards.reply(reply, &Arc::new(Delivery::new(counted))).await,
-                // Dropping the reply tells the caller `unavailable`: a retry with the same
-                // command id finds the first outcome (R8).
-                None => tracing::warn!(entity = %key, command_offset, "an answer is not found"),
+                Ok(Some(counted)) => shards.reply(reply, &Arc::new(Delivery::new(counted))).await,
+                // They are told `unavailable` or `timeout`: a retry with the same command id finds
+                // the first outcome (R8).
+                Ok(None) => {
+                    tracing::warn!(entity = %key, command_offset, "an answer is not found");
+                }
+                Err(error) => {
+                    tracing::warn!(entity = %key, command_offset, %error, "an answer is not read");
+                }
             }
         });
     }
@@ -310,14 +326,17 @@ impl TailTask {
         });
     }
 
-    fn ask_checkpoint(&self) {
+    fn ask_checkpoint(&self, tail: &mut Tail) {
+        if std::mem::replace(&mut tail.is_asking, true) {
+            return;
+        }
         let (store, kind, partition) = (self.ports.store.clone(), self.kind, self.partition);
         let to_self = self.to_self.clone();
         tokio::spawn(async move {
-            if let (Ok(state), Some(tail)) =
-                (store.partition(kind, partition).await, to_self.upgrade())
-            {
-                tail.send(Request::Stored(state.checkpoint.offset)).await.ok();
+            let state = store.partition(kind, partition).await;
+            let answer = state.ok().map(|state| state.checkpoint.offset);
+            if let Some(tail) = to_self.upgrade() {
+                tail.send(Request::Stored(answer)).await.ok();
             }
         });
     }
@@ -404,26 +423,19 @@ async fn stored_outcome(
     kind: Kind,
     key: &EntityKey,
     command_offset: Offset,
-) -> Option<Arc<Counted>> {
-    for limit in [LATEST, MOST_HISTORY] {
-        let query = JournalQuery {
-            after: -1,
-            before: Seq::MAX,
-            order: Order::NewestFirst,
-            limit,
-            empty: EmptyOutcomes::Include,
-        };
-        let rows = store.journal(key, query).await.ok()?;
-        let found = rows.into_iter().rev().find_map(|row| {
-            let decoded = codec::decode_outcome(kind, &row.value);
-            let Ok(OutcomeRecord::Outcome(outcome)) = decoded else { return None };
-            let is_it = outcome.command_offset == command_offset;
-            let (offset, value) = (row.offset, row.value);
-            is_it.then(|| Arc::new(Counted { offset, value, outcome: *outcome }))
-        });
-        if found.is_some() {
-            return found;
-        }
-    }
-    None
+) -> Result<Option<Arc<Counted>>, StoreError> {
+    let query = JournalQuery {
+        after: -1,
+        before: Seq::MAX,
+        order: Order::NewestFirst,
+        limit: MOST_HISTORY,
+        empty: EmptyOutcomes::Include,
+    };
+    let rows = store.journal(key, query).await?;
+    Ok(rows.into_iter().rev().find_map(|row| {
+        let decoded = codec::decode_outcome(kind, &row.value);
+        let Ok(OutcomeRecord::Outcome(outcome)) = decoded else { return None };
+        let is_it = outcome.command_offset == command_offset;
+        is_it.then(|| Arc::new(Counted { offset: row.offset, value: row.value, outcome: *outcome }))
+    }))
 }

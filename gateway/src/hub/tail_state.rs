@@ -5,7 +5,7 @@ use std::{
     time::Duration,
 };
 
-use actors::runtime::replica::Replica;
+use actors::runtime::{owner::LARGEST_RING, replica::Replica};
 use bytes::Bytes;
 use schemas::{Code, EntityKey, Offset, Seq};
 use tokio::time::Instant;
@@ -19,6 +19,8 @@ use crate::problem::Problem;
 
 /// A partition that nobody is subscribed to or asks about for so long is followed no more.
 const ABANDONED_AFTER: Duration = Duration::from_secs(60);
+/// So long an outcome is kept that the store has; a little less than it takes to ask the store again.
+const KEPT_STORED: Duration = Duration::from_millis(900);
 /// Entities that nobody is subscribed to but that were read lately.
 const LATELY_READ: usize = 512;
 
@@ -37,8 +39,10 @@ pub(super) struct Tail {
     pub(super) loading: HashMap<EntityKey, Vec<Request>>,
     /// The last JSON of an entity's state: many who join at once share it.
     pub(super) views: HashMap<EntityKey, View>,
-    /// What the store had when it was last asked.
-    stored: Offset,
+    /// Whether the store is being asked what it has.
+    pub(super) is_asking: bool,
+    /// What the store had, and when.
+    stored: (Instant, Offset),
 }
 
 impl Tail {
@@ -51,7 +55,8 @@ impl Tail {
             later: BTreeMap::new(),
             loading: HashMap::new(),
             views: HashMap::new(),
-            stored: 0,
+            is_asking: false,
+            stored: (Instant::now(), 0),
         }
     }
 
@@ -64,11 +69,29 @@ impl Tail {
             && self.cared_at.elapsed() > ABANDONED_AFTER
     }
 
-    /// Forgets what the store has had since it was asked the time before: who waits for the outcome of
-    /// a command asks for it once its append has ended, which may be after the outcome is stored.
-    pub(super) fn stored(&mut self, offset: Offset) {
-        let before = std::mem::replace(&mut self.stored, offset);
-        self.replica.stored(before);
+    /// The store has everything before `offset`. Its outcomes are kept a while longer: who waits for the
+    /// outcome of a command asks for it once its append has ended, which may be after it is stored.
+    /// Only where too many are held they go at once.
+    pub(super) fn stored(&mut self, offset: Offset, now: Instant) {
+        let (since, before) = self.stored;
+        if now - since >= KEPT_STORED {
+            self.replica.stored(before);
+            self.stored = (now, offset);
+        }
+        if self.is_full() {
+            self.replica.stored(offset);
+            self.stored = (now, offset);
+        }
+    }
+
+    /// Whether no more should be read before the store has more.
+    pub(super) fn is_full(&self) -> bool {
+        self.replica.held() >= LARGEST_RING
+    }
+
+    /// How many outcomes it has read that the store did not have when it was asked.
+    pub(super) fn lag(&self) -> usize {
+        self.replica.beyond(self.stored.1)
     }
 
     pub(super) fn readable(&self, key: &EntityKey, reader: &Reader) -> Result<(), Problem> {
@@ -230,10 +253,14 @@ mod tests {
             assert!(tail.replica.outcome(offset, &value.into()).is_some());
         }
         let is_here = |tail: &Tail, offset| matches!(tail.replica.answer(offset), Answer::Here(_));
-        tail.stored(3);
+        let later = |millis| Instant::now() + Duration::from_millis(millis);
+        tail.stored(3, later(1_000));
         assert!(is_here(&tail, 0), "the store has it since a moment ago");
-        tail.stored(4);
-        assert!(!is_here(&tail, 1), "the store had it when it was asked before");
+        assert_eq!(tail.lag(), 1);
+        tail.stored(4, later(1_100));
+        assert!(is_here(&tail, 0), "that was a moment later");
+        tail.stored(4, later(2_000));
+        assert!(!is_here(&tail, 1), "the store had it a second before");
         assert!(is_here(&tail, 2));
     }
 }

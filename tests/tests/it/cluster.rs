@@ -13,7 +13,7 @@ use rdkafka::{
 use serde_json::{Value, json};
 use tests::{
     client::{Client, Http},
-    server::{Setup, TestServer},
+    server::{PATIENCE, Setup, TestServer},
     services::{PARTITIONS, Services},
 };
 use tokio::{
@@ -103,6 +103,15 @@ async fn each_role_can_have_a_node_of_its_own() -> anyhow::Result<()> {
             .send()
     };
     assert_eq!(upgrade(&gateway).await?.status(), 101);
+    let owned = async |server: &TestServer| {
+        let health: Value = reqwest::get(server.url("/health")).await?.json().await?;
+        let owned = health["services"]["owners"]["partitions"].as_array().map_or(0, Vec::len);
+        anyhow::Ok(owned)
+    };
+    assert_eq!(owned(&actors).await?, 3 * PARTITIONS as usize);
+    assert_eq!(Http::new(&gateway, "ada").await?.get("/api/v1/boards/1").await?.0, 200);
+    assert_eq!(owned(&gateway).await?, 0);
+    assert_eq!(owned(&projector).await?, 0);
     for other in [&actors, &projector] {
         let refused = upgrade(other).await?;
         assert_eq!(refused.status(), 404, "{}", refused.text().await?);
@@ -122,8 +131,8 @@ async fn each_role_can_have_a_node_of_its_own() -> anyhow::Result<()> {
             tokio::time::sleep(Duration::from_millis(50)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(10), listed).await.context("never listed")??;
-    Ok(())
+    tokio::time::timeout(PATIENCE, listed).await.context("never listed")??;
+    services.verify().await
 }
 
 #[tokio::test]

@@ -231,3 +231,36 @@ async fn a_drain_answers_what_is_on_its_way() -> anyhow::Result<()> {
     assert_eq!(status??.code(), Some(0));
     Ok(())
 }
+
+#[tokio::test]
+async fn who_comes_to_a_full_house_is_served_but_not_shown() -> anyhow::Result<()> {
+    let server =
+        TestServer::start_with(Setup::default().with("LIMITS__PEOPLE_PRESENT", "2")).await?;
+    let join = json!({"entity": "room:1"});
+    let of_room = |object: &Value| object["entity"] == "room:1" && !object["presence"].is_null();
+    let mut ada = Client::connect(&server, "ada").await?;
+    ada.command("room:1", json!({"type": "createRoom", "title": "r"})).await?;
+    let mut shown = Vec::new();
+    let mut bob = Client::connect(&server, "bob").await?;
+    let mut eve = Client::connect(&server, "eve").await?;
+    for client in [&mut ada, &mut bob, &mut eve] {
+        client.call("join", join.clone()).await?;
+        shown.push(client.pushed_where(of_room).await?["presence"]["joined"].clone());
+    }
+    assert_eq!(shown, [json!(["ada"]), json!(["ada", "bob"]), json!(["ada", "bob"])]);
+    // Changes come all the same, and a second socket of somebody shown changes nothing.
+    bob.command("room:1", json!({"type": "post", "text": "hi"})).await?;
+    assert_eq!(eve.change("room:1").await?["data"]["text"], "hi");
+    let mut again = Client::connect(&server, "ada").await?;
+    again.call("join", join.clone()).await?;
+    assert_eq!(again.pushed_where(of_room).await?["presence"]["joined"], json!(["ada", "bob"]));
+    // When somebody has gone there is room: nobody was told of eve before.
+    bob.call("leave", join.clone()).await?;
+    let left = |object: &Value| of_room(object) && object["presence"]["left"] == json!(["bob"]);
+    ada.pushed_where(left).await?;
+    eve.call("leave", join.clone()).await?;
+    eve.call("join", join).await?;
+    let told = ada.pushed_where(of_room).await?;
+    assert_eq!(told["presence"], json!({"joined": ["eve"], "left": []}));
+    Ok(())
+}

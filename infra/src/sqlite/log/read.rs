@@ -11,7 +11,8 @@ use tokio::{sync::watch, task::JoinHandle};
 use super::{OFFSET_BITS, Shared, checksum, lock, offset_of, unavailable};
 use crate::sqlite::file;
 
-/// Records of a partition that followers find in memory, and the bytes that they may have.
+/// Records of a partition that followers find in memory, and the bytes that they may have; beyond
+/// either the oldest goes. For outcomes of some hundred bytes it is the bytes that count.
 const HOT: usize = 16_384;
 const HOT_BYTES: usize = 4 << 20;
 /// Records handed out at once.
