@@ -133,6 +133,12 @@ impl Record {
     pub fn received(&self) -> &Bytes {
         self.received.as_ref().unwrap_or(&self.value)
     }
+
+    /// The bytes of its key, value and headers.
+    pub fn content_bytes(&self) -> usize {
+        let headers = self.headers.iter().map(|(name, value)| name.len() + value.len());
+        self.key.len() + self.value.len() + headers.sum::<usize>()
+    }
 }
 
 /// Why the log did not do it. After an error of `append` the record may or may not be there.

@@ -357,7 +357,7 @@ impl Feed {
         }
         let record = record_of(message);
         self.next += 1;
-        self.bytes += size_of(&record);
+        self.bytes += record.content_bytes();
         self.recent.push_back(record);
         true
     }
@@ -375,7 +375,7 @@ impl Feed {
                 let mut left = BATCH_BYTES;
                 let fits = |record: &&Record| {
                     let fits = left > 0;
-                    left = left.saturating_sub(size_of(record));
+                    left = left.saturating_sub(record.content_bytes());
                     fits
                 };
                 let batch: Vec<_> =
@@ -397,7 +397,7 @@ impl Feed {
         let foremost = self.foremost();
         while (self.recent.len() > KEEPS || self.bytes > KEEPS_BYTES) && self.first() < foremost {
             let forgotten = self.recent.pop_front();
-            self.bytes -= forgotten.as_ref().map_or(0, size_of);
+            self.bytes -= forgotten.as_ref().map_or(0, Record::content_bytes);
         }
         let first = self.first();
         self.readers.extract_if(.., |reader| reader.next < first).collect()
@@ -410,7 +410,8 @@ impl Feed {
     /// Whether even the foremost reader has enough before it.
     fn is_full(&self) -> bool {
         let ahead = usize::try_from(self.next - self.foremost()).unwrap_or(0);
-        let bytes = || self.recent.iter().rev().take(ahead).map(size_of).sum::<usize>();
+        let bytes =
+            || self.recent.iter().rev().take(ahead).map(Record::content_bytes).sum::<usize>();
         ahead >= BURST || (self.bytes > KEEPS_BYTES && bytes() > KEEPS_BYTES)
     }
 
@@ -419,11 +420,6 @@ impl Feed {
         !self.readers.is_empty()
             && (self.gap.is_some() || self.readers.iter().any(|reader| reader.next < next))
     }
-}
-
-fn size_of(record: &Record) -> usize {
-    let headers = record.headers.iter().map(|(name, value)| name.len() + value.len());
-    record.key.len() + record.value.len() + headers.sum::<usize>()
 }
 
 fn set_paused(consumer: &BaseConsumer, feed: &mut Feed, name: &str, paused: bool) {

@@ -408,6 +408,11 @@ fn headers_to_bytes(headers: &Headers) -> Vec<u8> {
     serde_json::to_vec(&pairs).unwrap_or_default()
 }
 
+fn headers_from_bytes(bytes: &[u8]) -> Headers {
+    let pairs: Vec<(String, Vec<u8>)> = serde_json::from_slice(bytes).unwrap_or_default();
+    pairs.into_iter().map(|(name, value)| (name, value.into())).collect()
+}
+
 #[async_trait]
 impl Log for SqliteLog {
     fn partitions(&self, topic: &Topic) -> i32 {

@@ -2,13 +2,13 @@
 
 use std::{collections::VecDeque, sync::Arc};
 
-use actors::ports::{Headers, LogError, Record, Tail, TopicPartition};
+use actors::ports::{LogError, Record, Tail, TopicPartition};
 use async_trait::async_trait;
 use schemas::Offset;
 use sqlx::Row as _;
 use tokio::{sync::watch, task::JoinHandle};
 
-use super::{OFFSET_BITS, Shared, checksum, lock, offset_of, unavailable};
+use super::{OFFSET_BITS, Shared, checksum, headers_from_bytes, lock, offset_of, unavailable};
 use crate::sqlite::file;
 
 /// Records of a partition that followers find in memory, and the bytes that they may have; beyond
@@ -53,8 +53,7 @@ impl Hot {
 
 /// About what a record takes in memory.
 fn size(record: &Record) -> usize {
-    let headers = record.headers.iter().map(|(name, value)| name.len() + value.len());
-    size_of::<Record>() + record.key.len() + record.value.len() + headers.sum::<usize>()
+    size_of::<Record>() + record.content_bytes()
 }
 
 impl Shared {
@@ -181,16 +180,11 @@ impl Tail for SqliteTail {
     }
 }
 
-fn headers_from_bytes(bytes: &[u8]) -> Headers {
-    let pairs: Vec<(String, Vec<u8>)> = serde_json::from_slice(bytes).unwrap_or_default();
-    pairs.into_iter().map(|(name, value)| (name, value.into())).collect()
-}
-
 #[cfg(test)]
 mod tests {
     use std::time::Duration;
 
-    use actors::ports::{Log as _, NewRecord, Topic};
+    use actors::ports::{Headers, Log as _, NewRecord, Topic};
     use bytes::Bytes;
     use schemas::Kind;
     use tokio::{task::yield_now, time::timeout};
