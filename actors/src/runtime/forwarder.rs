@@ -127,7 +127,7 @@ async fn run(partner: &Partner, partition: i32, ports: &Ports) -> Result<(), Pla
         // What comes meanwhile is not kept waiting for what is under way.
         tokio::select! {
             biased;
-            () = place.is_due() => place.save().await?,
+            error = place.keep() => return Err(error.into()),
             Some(moved) = under_way.next() => {
                 place.move_to(Checkpoint { offset: moved?, ..place.at() });
             }

@@ -4,6 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
+use futures_util::future::BoxFuture;
 use schemas::Kind;
 use tokio::time::{Instant, sleep_until};
 
@@ -48,7 +49,11 @@ pub(super) struct Place {
     saved: Checkpoint,
     at: Checkpoint,
     due: Option<Instant>,
+    /// Where the store is being told that it is.
+    saving: Option<Saving>,
 }
+
+type Saving = BoxFuture<'static, Result<Checkpoint, StoreError>>;
 
 impl Place {
     /// Where the last one was.
@@ -59,7 +64,7 @@ impl Place {
     ) -> Result<Self, StoreError> {
         let (kind, number) = number_of(what, of);
         let at = store.partition(kind, number).await?.checkpoint;
-        Ok(Self { store, kind, number, saved: at, at, due: None })
+        Ok(Self { store, kind, number, saved: at, at, due: None, saving: None })
     }
 
     /// Where it is.
@@ -73,31 +78,36 @@ impl Place {
         self.due.get_or_insert_with(|| Instant::now() + SAVE_AFTER);
     }
 
-    /// The next records; saves the place when it is due, while waiting too.
+    /// The next records; keeps the place meanwhile.
     pub(super) async fn next(&mut self, tail: &mut dyn Tail) -> Result<Vec<Record>, PlaceError> {
+        tokio::select! {
+            biased;
+            error = self.keep() => Err(error.into()),
+            records = tail.next() => Ok(records?),
+        }
+    }
+
+    /// Saves it whenever that is due; ends with an error only. A save goes on with the next call when
+    /// this one is dropped, so that nobody waits for the store.
+    pub(super) async fn keep(&mut self) -> StoreError {
         loop {
-            tokio::select! {
-                biased;
-                () = self.is_due() => self.save().await?,
-                records = tail.next() => return Ok(records?),
+            if let Some(saving) = &mut self.saving {
+                let result = saving.await;
+                self.saving = None;
+                match result {
+                    Ok(saved) => self.saved = saved,
+                    Err(error) => return error,
+                }
             }
+            match self.due {
+                Some(due) => sleep_until(due).await,
+                None => std::future::pending().await,
+            }
+            self.due = None;
+            let mut write = StoreWrite::at(self.kind, self.number, self.saved);
+            let (store, at) = (self.store.clone(), self.at);
+            write.next = at;
+            self.saving = Some(Box::pin(async move { store.commit(write).await.map(|()| at) }));
         }
-    }
-
-    /// Ends when the place is to be saved.
-    pub(super) async fn is_due(&self) {
-        match self.due {
-            Some(due) => sleep_until(due).await,
-            None => std::future::pending().await,
-        }
-    }
-
-    /// Saves it.
-    pub(super) async fn save(&mut self) -> Result<(), StoreError> {
-        let mut write = StoreWrite::at(self.kind, self.number, self.saved);
-        write.next = self.at;
-        self.store.commit(write).await?;
-        (self.saved, self.due) = (self.at, None);
-        Ok(())
     }
 }
