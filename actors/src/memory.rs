@@ -266,11 +266,13 @@ struct Tables {
 pub struct MemoryStore {
     tables: Arc<Mutex<Tables>>,
     compare_and_set: bool,
+    held: watch::Sender<bool>,
 }
 
 impl Default for MemoryStore {
     fn default() -> Self {
-        Self { tables: Arc::default(), compare_and_set: true }
+        let held = watch::Sender::new(false);
+        Self { tables: Arc::default(), compare_and_set: true, held }
     }
 }
 
@@ -278,6 +280,11 @@ impl MemoryStore {
     /// Mutation switch: a store that keeps R7, or one that lets an older projector overwrite.
     pub fn with_compare_and_set(compare_and_set: bool) -> Self {
         Self { compare_and_set, ..Self::default() }
+    }
+
+    /// Fault switch: [`Store::commit`] does not end while it is on.
+    pub fn hold_commits(&self, held: bool) {
+        self.held.send_replace(held);
     }
 
     /// [`Store::commit`], at once.
@@ -403,6 +410,8 @@ impl Store for MemoryStore {
     }
 
     async fn commit(&self, write: StoreWrite) -> Result<(), StoreError> {
+        // The sender is ours, so waiting cannot fail.
+        self.held.subscribe().wait_for(|held| !held).await.ok();
         self.commit_now(write)
     }
 

@@ -111,3 +111,44 @@ impl Place {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use schemas::UserName;
+    use tokio::time::timeout;
+
+    use super::*;
+    use crate::{
+        memory::{MemoryLog, MemoryStore},
+        ports::{Log as _, NewRecord, Topic},
+    };
+
+    const SHORT: Duration = Duration::from_millis(100);
+
+    #[tokio::test(start_paused = true)]
+    async fn what_comes_does_not_wait_for_the_store() {
+        let partner: UserName = "demo".parse().unwrap();
+        let of = TopicPartition::new(Topic::Partner(partner), 0);
+        let (log, store) = (MemoryLog::new(1), MemoryStore::default());
+        let mut tail = log.tail(&of, 0).await.unwrap();
+        let mut place =
+            Place::load(Arc::new(store.clone()), Doing::Forwarding, &of).await.unwrap();
+        place.move_to(Checkpoint { offset: 7, ..place.at() });
+        store.hold_commits(true);
+        assert!(timeout(2 * SAVE_AFTER, place.next(&mut *tail)).await.is_err(), "nothing came");
+        log.append(&of, NewRecord::default()).await.unwrap();
+        let came = timeout(SHORT, place.next(&mut *tail)).await.expect("a save is waited for");
+        assert_eq!(came.unwrap().len(), 1);
+        // What was begun ends, and what moved meanwhile is saved after it.
+        place.move_to(Checkpoint { offset: 8, ..place.at() });
+        store.hold_commits(false);
+        let saved = || {
+            let (kind, number) = number_of(Doing::Forwarding, &of);
+            store.partition_now(kind, number).checkpoint.offset
+        };
+        assert!(timeout(SHORT, place.next(&mut *tail)).await.is_err(), "nothing came");
+        assert_eq!(saved(), 7);
+        assert!(timeout(2 * SAVE_AFTER, place.next(&mut *tail)).await.is_err(), "nothing came");
+        assert_eq!(saved(), 8);
+    }
+}

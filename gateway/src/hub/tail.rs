@@ -439,3 +439,6 @@ async fn stored_outcome(
         is_it.then(|| Arc::new(Counted { offset: row.offset, value: row.value, outcome: *outcome }))
     }))
 }
+
+#[cfg(test)]
+mod tests;
