@@ -143,19 +143,22 @@ impl Api {
         body: &Value,
         token: &str,
     ) -> Result<u64, Error> {
-        #[derive(Deserialize)]
-        struct Created {
-            seq: u64,
-        }
         let path = format!("/api/v1/{plural}");
         let with = |request: RequestBuilder| request.bearer_auth(token).json(body);
-        let mut response = self.call(Method::POST, &path, with).await?;
+        let response = self.call(Method::POST, &path, with).await?;
         if response.status() == StatusCode::CONFLICT {
-            let there = format!("{path}/{}", body["id"].as_str().unwrap_or_default());
-            response = self.call(Method::GET, &there, |request| request.bearer_auth(token)).await?;
+            return self.seq(plural, body["id"].as_str().unwrap_or_default(), token).await;
         }
-        let created: Created = decode(&path, accepted(&path, response).await?).await?;
+        let created: Numbered = decode(&path, accepted(&path, response).await?).await?;
         Ok(created.seq)
+    }
+
+    /// An entity's seq.
+    pub(crate) async fn seq(&self, plural: &str, id: &str, token: &str) -> Result<u64, Error> {
+        let path = format!("/api/v1/{plural}/{id}");
+        let response = self.call(Method::GET, &path, |request| request.bearer_auth(token)).await?;
+        let state: Numbered = decode(&path, accepted(&path, response).await?).await?;
+        Ok(state.seq)
     }
 
     /// All changes of an entity after a seq.
@@ -199,14 +202,10 @@ impl Api {
 
     /// One command of a load, without a second try.
     pub(crate) async fn post(&self, path: &str, body: &Value, token: &str) -> Called {
-        #[derive(Deserialize)]
-        struct Answered {
-            seq: u64,
-        }
         let request = self.http.post(format!("{}{path}", self.base)).bearer_auth(token).json(body);
         match request.send().await {
             Ok(response) if response.status().is_success() => match response.json().await {
-                Ok(Answered { seq }) => Called::Accepted { posted: Some(seq) },
+                Ok(Numbered { seq }) => Called::Accepted { posted: Some(seq) },
                 Err(error) => Called::Failed(failure(&error)),
             },
             Ok(response) => Called::Refused(response.status().as_u16()),
@@ -241,6 +240,12 @@ impl Api {
             tokio::time::sleep(Duration::from_secs(seconds).min(LONGEST_WAIT)).await;
         }
     }
+}
+
+/// An answer that says an entity's seq.
+#[derive(Deserialize)]
+struct Numbered {
+    seq: u64,
 }
 
 /// A short name to count by.

@@ -175,6 +175,10 @@ pub struct RunArgs {
     /// The scenario file
     #[arg(value_name = "SCENARIO.toml")]
     pub file: PathBuf,
+    /// How the rooms' names begin, so that several processes on one machine share them and each
+    /// receives what all send [default: rooms that no other run has]
+    #[arg(long, value_name = "PREFIX", value_parser = id_part)]
+    pub rooms_named: Option<String>,
     #[command(flatten)]
     #[serde(flatten)]
     /// The options that all scenarios have.
@@ -306,6 +310,18 @@ fn at_least_one(text: &str) -> Result<usize, String> {
     }
 }
 
+/// The longest prefix of names: a number follows, and an id has 64 characters.
+const PREFIX_MOST: usize = 40;
+
+fn id_part(text: &str) -> Result<String, String> {
+    let is_allowed = |c: char| c.is_ascii_alphanumeric() || c == '-' || c == '_';
+    if (1..=PREFIX_MOST).contains(&text.len()) && text.chars().all(is_allowed) {
+        Ok(text.to_owned())
+    } else {
+        Err(format!("`{text}` is not 1 to {PREFIX_MOST} of A-Z a-z 0-9 _ -"))
+    }
+}
+
 fn seconds<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.serialize_f64(duration.as_secs_f64())
 }
@@ -338,5 +354,16 @@ mod tests {
         assert_eq!(parse(&["--rate", "10", "--slo", "p42=1ms"]).unwrap_err(), 2);
         assert_eq!(parse(&["--rate", "10", "--worse-by", "20%"]).unwrap_err(), 2);
         assert!(parse(&["--rate", "10", "--worse-by", "20%", "--baseline", "a.json"]).is_ok());
+    }
+
+    #[test]
+    fn the_names_of_shared_rooms_are_ids() {
+        let parse = |prefix: &str| {
+            Cli::try_parse_from(["loadtest", "run", "file.toml", "--rooms-named", prefix]).is_ok()
+        };
+        assert!(parse("storm_1"));
+        for prefix in ["", "a b", "a:b", &"a".repeat(PREFIX_MOST + 1)] {
+            assert!(!parse(prefix), "{prefix}");
+        }
     }
 }

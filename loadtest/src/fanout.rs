@@ -233,7 +233,7 @@ impl Outlet for Publishers {
     fn fire(&mut self, shot: Shot) {
         let room = &self.rooms[shot.slot];
         let Some(outbox) = room.publisher.get() else { return };
-        self.proto.write_post(&mut self.message, &room.entity, shot, self.payload);
+        self.proto.write_post(&mut self.message, &room.entity, None, shot, self.payload);
         outbox.queue_text(self.message.as_bytes());
         if !self.waiting.contains(&shot.slot) {
             self.waiting.push(shot.slot);

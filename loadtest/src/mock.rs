@@ -33,6 +33,8 @@ pub(crate) struct Lies {
     pub(crate) repeat: HashSet<u64>,
     /// Command numbers (`id`) that are refused with `rate_limited`.
     pub(crate) refuse: HashSet<u64>,
+    /// Command numbers (`id`) at which the connection ends unanswered, once each.
+    pub(crate) cut: HashSet<u64>,
 }
 
 /// A running server; its tasks end with the test's runtime.
@@ -60,13 +62,15 @@ enum Outgoing {
 struct Server {
     lies: Lies,
     entities: Mutex<BTreeMap<String, Entity>>,
+    /// Command numbers at which a connection has ended.
+    cut: Mutex<HashSet<u64>>,
 }
 
 impl Mock {
     pub(crate) async fn start(lies: Lies) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
-        let server = Arc::new(Server { lies, entities: Mutex::default() });
+        let server = Arc::new(Server { lies, entities: Mutex::default(), cut: Mutex::default() });
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 stream.set_nodelay(true).unwrap();
@@ -167,6 +171,7 @@ impl Server {
             let request: Value = serde_json::from_str(&text).unwrap();
             let answer = match request["op"].as_str().unwrap() {
                 "join" => self.join(&request, &out),
+                "command" if self.cuts(&request) => return,
                 "command" => self.command(&request),
                 "signal" => {
                     self.signal(&request);
@@ -202,6 +207,11 @@ impl Server {
             "entity": name, "signal": request["kind"], "by": "user:x", "data": request["data"],
         });
         self.entities.lock().unwrap()[name].send(Outgoing::Frame(signal));
+    }
+
+    fn cuts(&self, request: &Value) -> bool {
+        let number = request["id"].as_u64().unwrap();
+        self.lies.cut.contains(&number) && self.cut.lock().unwrap().insert(number)
     }
 
     fn command(&self, request: &Value) -> Value {
@@ -257,12 +267,19 @@ impl Server {
         let mut entities = self.entities.lock().unwrap();
         match (method, path) {
             ("POST", "/dev/token") => (200, json!({ "token": "t" })),
-            ("GET", path) if !path.contains("/changes") => (200, json!({ "seq": 1, "state": {} })),
+            ("GET", path) if !path.contains("/changes") => {
+                let (plural, id) = path.strip_prefix("/api/v1/").unwrap().split_once('/').unwrap();
+                let entity = &entities[&format!("{}:{id}", plural.trim_end_matches('s'))];
+                (200, json!({ "seq": entity.seq, "state": {} }))
+            }
             ("POST", _) => {
                 let body: Value = serde_json::from_slice(body).unwrap();
                 let kind = path.strip_prefix("/api/v1/").unwrap().trim_end_matches('s');
-                let entity = Entity { seq: 1, ..Entity::default() };
-                entities.insert(format!("{kind}:{}", body["id"].as_str().unwrap()), entity);
+                let name = format!("{kind}:{}", body["id"].as_str().unwrap());
+                if entities.contains_key(&name) {
+                    return (409, json!({ "code": "conflict" }));
+                }
+                entities.insert(name, Entity { seq: 1, ..Entity::default() });
                 (201, json!({ "seq": 1 }))
             }
             _ => {

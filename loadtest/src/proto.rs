@@ -5,6 +5,7 @@ use std::fmt::Write;
 
 use clap::ValueEnum;
 use serde::Serialize;
+use uuid::Uuid;
 
 use crate::pacer::Shot;
 use crate::scan::{self, Item, JOIN, Malformed, centrifugo};
@@ -77,15 +78,26 @@ impl Proto {
         }
     }
 
-    /// Writes the command that posts a message of `payload` bytes with a stamp.
-    pub(crate) fn write_post(self, out: &mut String, entity: &str, shot: Shot, payload: usize) {
+    /// Writes the command that posts a message of `payload` bytes with a stamp. Only Switchyard knows
+    /// command ids.
+    pub(crate) fn write_post(
+        self,
+        out: &mut String,
+        entity: &str,
+        command_id: Option<Uuid>,
+        shot: Shot,
+        payload: usize,
+    ) {
         out.clear();
         let number = shot.number;
         match self {
-            Self::Switchyard => write!(
-                out,
-                r#"{{"id":{number},"op":"command","entity":"{entity}","body":{{"type":"post","text":""#
-            ),
+            Self::Switchyard => {
+                let id = command_id.map_or_else(String::new, |id| format!(r#""commandId":"{id}","#));
+                write!(
+                    out,
+                    r#"{{"id":{number},"op":"command","entity":"{entity}",{id}"body":{{"type":"post","text":""#
+                )
+            }
             Self::Centrifugo => write!(
                 out,
                 r#"{{"id":{},"publish":{{"channel":"{entity}","data":{{"text":""#,
@@ -123,7 +135,7 @@ mod tests {
         for (proto, text) in
             [(Proto::Switchyard, "/body/text"), (Proto::Centrifugo, "/publish/data/text")]
         {
-            proto.write_post(&mut out, "e", shot, 60);
+            proto.write_post(&mut out, "e", Some(Uuid::nil()), shot, 60);
             let value: serde_json::Value = serde_json::from_str(&out).unwrap();
             let text = value.pointer(text).unwrap().as_str().unwrap();
             assert_eq!(text.len(), 60);

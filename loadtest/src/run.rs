@@ -81,7 +81,11 @@ pub(crate) fn id_prefix() -> String {
 }
 
 pub(crate) fn unix_ms() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis() as u64
+    unix_ns() / 1_000_000
+}
+
+pub(crate) fn unix_ns() -> u64 {
+    SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_nanos() as u64
 }
 
 /// Creates an entity for each body, several at a time; gives their seqs in the same order.

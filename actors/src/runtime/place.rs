@@ -131,8 +131,7 @@ mod tests {
         let of = TopicPartition::new(Topic::Partner(partner), 0);
         let (log, store) = (MemoryLog::new(1), MemoryStore::default());
         let mut tail = log.tail(&of, 0).await.unwrap();
-        let mut place =
-            Place::load(Arc::new(store.clone()), Doing::Forwarding, &of).await.unwrap();
+        let mut place = Place::load(Arc::new(store.clone()), Doing::Forwarding, &of).await.unwrap();
         place.move_to(Checkpoint { offset: 7, ..place.at() });
         store.hold_commits(true);
         assert!(timeout(2 * SAVE_AFTER, place.next(&mut *tail)).await.is_err(), "nothing came");

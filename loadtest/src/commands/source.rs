@@ -3,12 +3,11 @@
 use std::fmt::Write;
 use std::sync::Arc;
 
-use uuid::{Builder, Uuid};
+use uuid::Uuid;
 
 use super::Entity;
 use crate::cli::{CommandsArgs, Kind};
 use crate::random::Random;
-use crate::run::unix_ms;
 
 /// Commands in the life of a task: added, moved six times, deleted.
 const TASK_LIFE: u64 = 8;
@@ -60,7 +59,7 @@ impl Source {
 
     /// Writes the connection's command with this number.
     pub(super) fn write(&mut self, number: u64, out: &mut String) -> Sent {
-        let command_id = self.command_id();
+        let command_id = self.random.command_id();
         // A task stays with its entity and its connection, which keeps its commands in order.
         let turn = match self.kind {
             Kind::Room => number,
@@ -96,13 +95,6 @@ impl Source {
                 }
             }
         }
-    }
-
-    fn command_id(&mut self) -> Uuid {
-        let mut random = [0; 10];
-        random[..8].copy_from_slice(&self.random.next_u64().to_be_bytes());
-        random[8..].copy_from_slice(&(self.random.next_u64() as u16).to_be_bytes());
-        Builder::from_unix_timestamp_millis(unix_ms(), &random).into_uuid()
     }
 }
 

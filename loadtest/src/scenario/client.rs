@@ -206,9 +206,9 @@ impl Client {
         now_ns: u64,
         delivered: &mut u64,
     ) {
-        let stamp = item.text.and_then(stamp);
+        let stamp = item.text.and_then(stamp).map(|(_, stamped_ns)| field.intended_ns(stamped_ns));
         let Some(seq) = item.seq else {
-            if let Some((_, intended_ns)) = stamp
+            if let Some(intended_ns) = stamp
                 && intended_ns >= self.blind_until_ns
             {
                 tally.record(Kind::Signal, intended_ns, now_ns);
@@ -226,7 +226,7 @@ impl Client {
         if ledger.observe(seq) == Seen::Again {
             return;
         }
-        let Some((_, intended_ns)) = stamp else { return };
+        let Some(intended_ns) = stamp else { return };
         *delivered += 1;
         if intended_ns >= self.blind_until_ns {
             tally.record(Kind::Delivery, intended_ns, now_ns);

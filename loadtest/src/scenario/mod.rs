@@ -21,17 +21,17 @@ use self::crew::Crews;
 use self::file::{Distribution as Spread, File, Join};
 use self::plan::Span;
 use self::requests::Requests;
-use self::senders::Outlets;
+use self::senders::{Outlets, Sender};
 use self::tally::{Kind, Tally};
 use crate::api::{Accounts, Api, locate_one, room_body};
 use crate::cli::RunArgs;
 use crate::error::Error;
 use crate::measure::Distribution;
-use crate::pacer::Pacer;
+use crate::pacer::{Pacer, Shot};
 use crate::progress::{Progress, note};
 use crate::proto::Proto;
 use crate::report::{Rate, Report};
-use crate::run::{create_all, id_prefix, parameters, seed, watch};
+use crate::run::{create_all, id_prefix, parameters, seed, unix_ns, watch};
 use crate::schedule::{Clock, Profile, Timetable, Window};
 use crate::socket::{Endpoint, Outbox};
 
@@ -41,6 +41,9 @@ const HEAD_START: Duration = Duration::from_secs(1);
 /// What all threads of a run know.
 struct Field {
     clock: Clock,
+    /// What the system's clock showed when ours was at zero, in nanoseconds since 1970. Stamps count from
+    /// 1970, since other processes read them too.
+    epoch_ns: u64,
     window: Window,
     spans: Vec<Span>,
     storms: Vec<u64>,
@@ -48,7 +51,7 @@ struct Field {
     rooms: Vec<Room>,
     /// Where signals are written, by the number of the socket; none while it is away.
     sockets: Vec<Outlet>,
-    senders: Vec<Outlet>,
+    senders: Vec<Sender>,
     sent: AtomicU64,
     answered: AtomicU64,
     /// Commands, signals and requests that were due while nobody could send them.
@@ -79,6 +82,16 @@ impl Outlet {
 }
 
 impl Field {
+    /// A shot as its message's stamp says it.
+    fn stamped(&self, shot: Shot) -> Shot {
+        Shot { intended_ns: shot.intended_ns + self.epoch_ns, ..shot }
+    }
+
+    /// When a message with this stamp was due by our clock; 0 if that was before it began.
+    fn intended_ns(&self, stamped_ns: u64) -> u64 {
+        stamped_ns.saturating_sub(self.epoch_ns)
+    }
+
     fn tally(&self) -> Tally {
         Tally::new(self.window, &self.spans, self.storms.len())
     }
@@ -99,9 +112,10 @@ pub async fn run(args: &RunArgs, file: &File) -> Result<Report, Error> {
         apis.push(api);
     }
     let accounts = apis[0].accounts(common, Proto::Switchyard).await?;
-    let rooms = create_rooms(&apis[0], &accounts, file).await?;
+    let prefix = args.rooms_named.clone().unwrap_or_else(id_prefix);
+    let rooms = create_rooms(&apis[0], &accounts, file, &prefix).await?;
 
-    let clock = Clock::start();
+    let (clock, epoch_ns) = (Clock::start(), unix_ns());
     let start_ns = HEAD_START.as_nanos() as u64;
     let spans = plan::spans(file, start_ns);
     let unmeasured = file.phases.iter().take_while(|phase| !phase.measured).count();
@@ -116,16 +130,17 @@ pub async fn run(args: &RunArgs, file: &File) -> Result<Report, Error> {
         plan::profile(file, start_ns, |phase| phase.requests),
     ];
     let actions = plan::actions(file, &spans, seed);
-    let outlets = |count| (0..count).map(|_| Outlet::default()).collect();
+    let senders = if file.join.is_some() { file.senders.count } else { 0 };
     let field = Arc::new(Field {
         clock,
+        epoch_ns,
         window,
         storms: plan::storms(file, &spans),
         spans,
         commands: profiles[0].clone(),
         rooms,
-        sockets: outlets(actions.len()),
-        senders: outlets(if file.join.is_some() { file.senders.count } else { 0 }),
+        sockets: (0..actions.len()).map(|_| Outlet::default()).collect(),
+        senders: (0..senders).map(|_| Sender::default()).collect(),
         sent: AtomicU64::new(0),
         answered: AtomicU64::new(0),
         unsent: AtomicU64::new(0),
@@ -146,14 +161,17 @@ pub async fn run(args: &RunArgs, file: &File) -> Result<Report, Error> {
         actions,
         places.clone(),
     )?;
-    let requests = Requests::start(&field, apis, &accounts, file, common.drain)?;
-    let outlet = Outlets::new(&field, file, requests.outlet(), places);
+    let requests = Requests::start(&field, apis.clone(), &accounts, file, common.drain)?;
+    let outlet = Outlets::new(&field, file, requests.outlet(), places, seed);
     let intended = profiles.each_ref().map(|profile| per_second(profile, window));
     let pacer = Pacer::start(clock, profiles.to_vec(), window, outlet)?;
     watch(clock, window, common, &progress, "delivery", &mut report).await?;
     let paced = pacer.finished().await?;
     drop(paced.outlet);
     field.is_over.store(true, Relaxed);
+    if args.rooms_named.is_some() {
+        note_seqs(&apis[0], &accounts, &field.rooms).await?;
+    }
     note("waiting for what is under way");
     let mut total = field.tally();
     for tally in crews.finish(common.drain).await? {
@@ -166,7 +184,12 @@ pub async fn run(args: &RunArgs, file: &File) -> Result<Report, Error> {
     Ok(report)
 }
 
-async fn create_rooms(api: &Api, accounts: &Accounts, file: &File) -> Result<Vec<Room>, Error> {
+async fn create_rooms(
+    api: &Api,
+    accounts: &Accounts,
+    file: &File,
+    prefix: &str,
+) -> Result<Vec<Room>, Error> {
     let count = match &file.join {
         None => 0,
         Some(Join { rooms, distribution: Spread::Shared, .. }) => *rooms,
@@ -174,13 +197,21 @@ async fn create_rooms(api: &Api, accounts: &Accounts, file: &File) -> Result<Vec
             per_socket * file.most_sockets().max(1)
         }
     };
-    let prefix = id_prefix();
     let ids: Vec<String> = (0..count).map(|number| format!("{prefix}-{number}")).collect();
     note(&format!("creating {count} rooms"));
     create_all(api, accounts, "rooms", ids.iter().map(|id| room_body(id)).collect()).await?;
     let room =
         |id: String| Room { entity: Proto::Switchyard.room(&id), id, last_seq: AtomicU64::new(0) };
     Ok(ids.into_iter().map(room).collect())
+}
+
+/// How far the rooms are that others write to too: so much must come to everybody.
+async fn note_seqs(api: &Api, accounts: &Accounts, rooms: &[Room]) -> Result<(), Error> {
+    for (number, room) in rooms.iter().enumerate() {
+        let seq = api.seq("rooms", &room.id, &accounts.token(number)).await?;
+        room.last_seq.fetch_max(seq, Relaxed);
+    }
+    Ok(())
 }
 
 /// The rooms that a socket joins.
@@ -229,6 +260,7 @@ fn fill(report: &mut Report, field: &Field, intended: [f64; 3], mut total: Tally
         ("sockets resumed", counts.resumed),
         ("not back", counts.not_back),
         ("commands sent", sent),
+        ("commands sent again", counts.sent_again),
         ("commands accepted", counts.accepted),
         ("unanswered", sent.saturating_sub(answered)),
         ("unsent", field.unsent.load(Relaxed)),

@@ -106,7 +106,7 @@ impl Caller {
             api.get(&format!("{path}/changes?after=0&limit=50"), &token).await
         } else if turn < self.mix.changes + self.mix.post {
             let mut text = String::new();
-            push_stamped(&mut text, shot, self.payload);
+            push_stamped(&mut text, self.field.stamped(shot), self.payload);
             let body = serde_json::json!({ "type": "post", "text": text });
             api.post(&format!("{path}/commands"), &body, &token).await
         } else {

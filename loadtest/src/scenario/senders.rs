@@ -1,11 +1,13 @@
-//! Commands and signals: written by the pacer at their times, answered to the senders' sockets.
+//! Commands and signals: written by the pacer at their times, answered to the senders' sockets. What a
+//! connection took with it unanswered is sent again over the next one, under the same command id.
 //! Command `n` goes to room `n mod rooms` over a sender of that room's own, so that each room gets
 //! its messages in order; signal `n` is sent by socket `n mod sockets` to the first room it joined.
 
+use std::collections::BTreeMap;
 use std::fmt::Write;
 use std::rc::Rc;
-use std::sync::Arc;
 use std::sync::atomic::Ordering::Relaxed;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use tokio::sync::mpsc;
@@ -23,11 +25,49 @@ use crate::socket::{Flushed, Outbox, Socket};
 
 const RETRY: Duration = Duration::from_millis(500);
 /// Length of a signal's text.
-const SIGNAL_BYTES: usize = 24;
+const SIGNAL_BYTES: usize = 32;
 
 /// The slots of the pacer.
 pub(super) const COMMANDS: usize = 0;
 pub(super) const SIGNALS: usize = 1;
+
+/// A connection for commands, whichever it is at the moment.
+#[derive(Default)]
+pub(super) struct Sender(Mutex<SenderState>);
+
+#[derive(Default)]
+struct SenderState {
+    /// Where it writes; none while it is away.
+    outbox: Option<Arc<Outbox>>,
+    /// What it has sent, by number.
+    unanswered: BTreeMap<u64, String>,
+}
+
+impl Sender {
+    fn state(&self) -> MutexGuard<'_, SenderState> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Sends what is unanswered, then is open for more; gives how much it was.
+    fn connected(&self, outbox: Arc<Outbox>) -> u64 {
+        let mut state = self.state();
+        for message in state.unanswered.values() {
+            outbox.queue_text(message.as_bytes());
+        }
+        outbox.flush();
+        state.outbox = Some(outbox);
+        state.unanswered.len() as u64
+    }
+
+    fn disconnected(&self) {
+        self.state().outbox = None;
+    }
+
+    /// Whether the command with this number still waited for its answer.
+    fn answered(&self, number: u64) -> bool {
+        self.state().unanswered.remove(&number).is_some()
+    }
+}
 
 /// Where the pacer writes.
 pub(super) struct Outlets<P> {
@@ -36,6 +76,7 @@ pub(super) struct Outlets<P> {
     requests: mpsc::Sender<Shot>,
     places: P,
     message: String,
+    random: Random,
     /// Sockets with bytes that have not left.
     waiting: Vec<Arc<Outbox>>,
 }
@@ -46,6 +87,7 @@ impl<P: Fn(usize) -> Vec<usize>> Outlets<P> {
         file: &File,
         requests: mpsc::Sender<Shot>,
         places: P,
+        seed: u64,
     ) -> Self {
         Self {
             field: Arc::clone(field),
@@ -53,6 +95,7 @@ impl<P: Fn(usize) -> Vec<usize>> Outlets<P> {
             requests,
             places,
             message: String::new(),
+            random: Random::new(!seed),
             waiting: Vec::new(),
         }
     }
@@ -60,11 +103,13 @@ impl<P: Fn(usize) -> Vec<usize>> Outlets<P> {
     /// Whether it could be sent.
     fn command(&mut self, shot: Shot) -> bool {
         let room = shot.number as usize % self.field.rooms.len();
-        let Some(outbox) = self.field.senders[room % self.field.senders.len()].get() else {
-            return false;
-        };
-        let entity = &self.field.rooms[room].entity;
-        Proto::Switchyard.write_post(&mut self.message, entity, shot, self.payload);
+        let field = Arc::clone(&self.field);
+        let mut sender = field.senders[room % field.senders.len()].state();
+        let Some(outbox) = sender.outbox.clone() else { return false };
+        let (entity, id) = (&field.rooms[room].entity, self.random.command_id());
+        let shot = field.stamped(shot);
+        Proto::Switchyard.write_post(&mut self.message, entity, Some(id), shot, self.payload);
+        sender.unanswered.insert(shot.number, self.message.clone());
         self.field.sent.fetch_add(1, Relaxed);
         self.queue(outbox);
         true
@@ -83,7 +128,7 @@ impl<P: Fn(usize) -> Vec<usize>> Outlets<P> {
             self.field.rooms[room].entity
         )
         .expect("writing to a string does not fail");
-        push_stamped(&mut self.message, shot, SIGNAL_BYTES);
+        push_stamped(&mut self.message, self.field.stamped(shot), SIGNAL_BYTES);
         self.message.push_str(r#""}}"#);
         self.queue(outbox);
         true
@@ -128,12 +173,17 @@ pub(super) async fn answers(crew: Rc<Crew>, sender: usize, token: Arc<str>) {
 
 async fn read(crew: &Crew, sender: usize, mut socket: Socket) {
     let field = &crew.field;
-    field.senders[sender].set(Some(socket.outbox()));
+    let again = field.senders[sender].connected(socket.outbox());
+    crew.tally.borrow_mut().counts.sent_again += again;
     loop {
         let batch = socket.next_batch(&crew.scratch, |text| {
             let now_ns = field.clock.now_ns();
             let scanned = scan(text, |item| {
                 let (Some(number), Some(answer)) = (item.id, &item.answer) else { return };
+                if !field.senders[sender].answered(number) {
+                    crew.fail("command answered twice");
+                    return;
+                }
                 field.answered.fetch_add(1, Relaxed);
                 match answer {
                     Answer::Ok { seq, .. } => {
@@ -153,7 +203,7 @@ async fn read(crew: &Crew, sender: usize, mut socket: Socket) {
             }
         });
         if let Err(closed) = batch.await {
-            field.senders[sender].set(None);
+            field.senders[sender].disconnected();
             crew.fail(&format!("sender: {}", closed.label()));
             return;
         }

@@ -67,6 +67,8 @@ pub(super) struct Counts {
     pub(super) caught_up: u64,
     /// Answers to `join` that gave the state in place of the changes.
     pub(super) restored: u64,
+    /// Commands whose connection ended before their answer.
+    pub(super) sent_again: u64,
     pub(super) accepted: u64,
     pub(super) not_back: u64,
 }
@@ -137,6 +139,7 @@ impl Tally {
         self.counts.resumed += other.counts.resumed;
         self.counts.caught_up += other.counts.caught_up;
         self.counts.restored += other.counts.restored;
+        self.counts.sent_again += other.counts.sent_again;
         self.counts.accepted += other.counts.accepted;
         self.counts.not_back += other.counts.not_back;
         self.findings.add(other.findings);

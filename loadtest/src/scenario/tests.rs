@@ -11,7 +11,10 @@ use crate::mock::{Lies, Mock};
 use crate::report::Report;
 
 async fn scenario(lies: Lies, text: &str, more: &str) -> Report {
-    let mock = Mock::start(lies).await;
+    scenario_at(&Mock::start(lies).await, text, more).await
+}
+
+async fn scenario_at(mock: &Mock, text: &str, more: &str) -> Report {
     let line = format!("loadtest run x.toml --url {} --seed 3 --drain 2s {more}", mock.url());
     let cli = Cli::try_parse_from(line.split_whitespace()).unwrap();
     let Scenario::Run(args) = &cli.scenario else { panic!("not run") };
@@ -112,4 +115,70 @@ async fn sockets_without_rooms_are_idle() {
     assert_eq!(counts(&report, &FINDINGS), [0; 5]);
     assert_eq!(report.count("sockets opened"), Some(5));
     assert_eq!(report.distributions[0].name, "open");
+}
+
+/// Two processes in one room, of which one sends; gives what the other one found.
+async fn listener_beside_a_sender(lies: Lies) -> Report {
+    let mock = Mock::start(lies).await;
+    let file = |commands: u32| {
+        format!(
+            r#"
+            name = "t"
+            join = {{ rooms = 1 }}
+            phases = [
+              {{ name = "open", duration = "200ms", measured = false, sockets = 3 }},
+              {{ name = "steady", duration = "600ms", commands = {commands} }},
+              {{ name = "quiet", duration = "300ms" }},
+            ]"#
+        )
+    };
+    let named = "--rooms-named shared";
+    let (sends, listens) = (file(100), file(0));
+    let (sender, listener) =
+        tokio::join!(scenario_at(&mock, &sends, named), scenario_at(&mock, &listens, named));
+    assert_eq!(counts(&sender, &["commands accepted"]), [60]);
+    listener
+}
+
+#[tokio::test]
+async fn processes_that_share_rooms_measure_what_the_other_sends() {
+    let report = listener_beside_a_sender(Lies::default()).await;
+    assert_eq!(counts(&report, &FINDINGS), [0; 5], "{:?} {:?}", report.errors, report.closed);
+    let delivery = report.distributions.iter().find(|one| one.name == "delivery");
+    let delivery = delivery.expect("what came is measured");
+    assert!(delivery.count >= 3 * 50, "{}", delivery.count);
+    assert!(delivery.max_ns < 2_000_000_000, "{} ns by two clocks", delivery.max_ns);
+}
+
+#[tokio::test]
+async fn what_does_not_come_of_another_s_messages_is_lost() {
+    // The room's last message: nothing behind it shows the gap.
+    let lies = Lies { drop: [61].into(), ..Lies::default() };
+    let report = listener_beside_a_sender(lies).await;
+    assert_eq!(counts(&report, &FINDINGS), [3, 0, 0, 0, 0]);
+}
+
+#[tokio::test]
+async fn what_a_connection_took_with_it_is_sent_again() {
+    let report = scenario(
+        Lies { cut: [30].into(), ..Lies::default() },
+        r#"
+        name = "t"
+        join = { rooms = 1 }
+        senders = { count = 1 }
+        phases = [
+          { name = "open", duration = "200ms", sockets = 2 },
+          { name = "steady", duration = "1200ms", commands = 100 },
+        ]"#,
+        "",
+    )
+    .await;
+    assert_eq!(counts(&report, &["unanswered", "lost", "duplicate"]), [0; 3]);
+    assert!(report.count("commands sent again").unwrap() >= 1);
+    // Nothing is sent while the sender is away.
+    let [accepted, unsent] = counts(&report, &["commands accepted", "unsent"])[..] else {
+        panic!()
+    };
+    assert_eq!(accepted + unsent, 120);
+    assert!(accepted > 40, "{accepted}");
 }

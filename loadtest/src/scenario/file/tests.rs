@@ -66,5 +66,5 @@ fn the_files_that_come_along_are_good() {
         assert!(!file.slo.is_empty(), "{}", file.name);
         names.push(file.name);
     }
-    assert_eq!(names.len(), 11);
+    assert_eq!(names.len(), 12);
 }
