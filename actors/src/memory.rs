@@ -282,9 +282,14 @@ impl MemoryStore {
         Self { compare_and_set, ..Self::default() }
     }
 
-    /// Fault switch: [`Store::commit`] does not end while it is on.
-    pub fn hold_commits(&self, held: bool) {
-        self.held.send_replace(held);
+    /// Fault switch: no [`Store::commit`] ends any more.
+    pub fn hold_commits(&self) {
+        self.held.send_replace(true);
+    }
+
+    /// Lets the commits that are held end.
+    pub fn release_commits(&self) {
+        self.held.send_replace(false);
     }
 
     /// [`Store::commit`], at once.

@@ -33,7 +33,7 @@ pub(crate) struct Lies {
     pub(crate) repeat: HashSet<u64>,
     /// Command numbers (`id`) that are refused with `rate_limited`.
     pub(crate) refuse: HashSet<u64>,
-    /// Command numbers (`id`) at which the connection ends unanswered, once each.
+    /// Command numbers (`id`) that are done, but the connection ends in place of the answer, once each.
     pub(crate) cut: HashSet<u64>,
 }
 
@@ -41,6 +41,7 @@ pub(crate) struct Lies {
 #[derive(Debug)]
 pub(crate) struct Mock {
     pub(crate) address: SocketAddr,
+    server: Arc<Server>,
 }
 
 #[derive(Debug, Default)]
@@ -49,6 +50,8 @@ struct Entity {
     journal: Vec<Value>,
     subscribers: Vec<mpsc::UnboundedSender<Outgoing>>,
     held: Option<Value>,
+    /// What was answered, by command id.
+    answered: BTreeMap<String, u64>,
 }
 
 #[derive(Debug, Clone)]
@@ -71,13 +74,19 @@ impl Mock {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let server = Arc::new(Server { lies, entities: Mutex::default(), cut: Mutex::default() });
+        let serving = Arc::clone(&server);
         tokio::spawn(async move {
             while let Ok((stream, _)) = listener.accept().await {
                 stream.set_nodelay(true).unwrap();
-                tokio::spawn(Arc::clone(&server).serve(stream));
+                tokio::spawn(Arc::clone(&serving).serve(stream));
             }
         });
-        Self { address }
+        Self { address, server }
+    }
+
+    /// The seqs of all entities.
+    pub(crate) fn seqs(&self) -> Vec<u64> {
+        self.server.entities.lock().unwrap().values().map(|entity| entity.seq).collect()
     }
 
     pub(crate) fn url(&self) -> String {
@@ -171,8 +180,13 @@ impl Server {
             let request: Value = serde_json::from_str(&text).unwrap();
             let answer = match request["op"].as_str().unwrap() {
                 "join" => self.join(&request, &out),
-                "command" if self.cuts(&request) => return,
-                "command" => self.command(&request),
+                "command" => {
+                    let answer = self.command(&request);
+                    if self.cuts(&request) {
+                        return;
+                    }
+                    answer
+                }
                 "signal" => {
                     self.signal(&request);
                     continue;
@@ -222,7 +236,14 @@ impl Server {
         let name = request["entity"].as_str().unwrap();
         let mut entities = self.entities.lock().unwrap();
         let entity = entities.get_mut(name).unwrap();
+        let command_id = request["commandId"].as_str().unwrap_or_default();
+        if let Some(seq) = entity.answered.get(command_id) {
+            return json!({ "id": id, "ok": { "seq": seq, "changes": [] } });
+        }
         entity.seq += 1;
+        if !command_id.is_empty() {
+            entity.answered.insert(command_id.to_owned(), entity.seq);
+        }
         let kind = match request["body"]["type"].as_str().unwrap() {
             "post" => "messagePosted",
             "addTask" => "taskAdded",

@@ -139,6 +139,8 @@ mod tests {
             let value: serde_json::Value = serde_json::from_str(&out).unwrap();
             let text = value.pointer(text).unwrap().as_str().unwrap();
             assert_eq!(text.len(), 60);
+            let id = (proto == Proto::Switchyard).then(|| Uuid::nil().to_string());
+            assert_eq!(value["commandId"].as_str().map(str::to_owned), id);
             assert_eq!(scan::stamp(text.as_bytes()), Some((7, 1_000)));
         }
     }

@@ -4,9 +4,11 @@
 
 use std::{sync::Arc, time::Duration};
 
-use futures_util::future::BoxFuture;
 use schemas::Kind;
-use tokio::time::{Instant, sleep_until};
+use tokio::{
+    task::JoinHandle,
+    time::{Instant, sleep_until},
+};
 
 use super::partitioner::partition_of;
 use crate::ports::{
@@ -49,11 +51,9 @@ pub(super) struct Place {
     saved: Checkpoint,
     at: Checkpoint,
     due: Option<Instant>,
-    /// Where the store is being told that it is.
-    saving: Option<Saving>,
+    /// Tells the store, whoever waits for it or not, and gives what it was told.
+    saving: Option<JoinHandle<Result<Checkpoint, StoreError>>>,
 }
-
-type Saving = BoxFuture<'static, Result<Checkpoint, StoreError>>;
 
 impl Place {
     /// Where the last one was.
@@ -95,8 +95,9 @@ impl Place {
                 let result = saving.await;
                 self.saving = None;
                 match result {
-                    Ok(saved) => self.saved = saved,
-                    Err(error) => return error,
+                    Ok(Ok(saved)) => self.saved = saved,
+                    Ok(Err(error)) => return error,
+                    Err(error) => return StoreError::Unavailable(error.to_string().into()),
                 }
             }
             match self.due {
@@ -107,7 +108,7 @@ impl Place {
             let mut write = StoreWrite::at(self.kind, self.number, self.saved);
             let (store, at) = (self.store.clone(), self.at);
             write.next = at;
-            self.saving = Some(Box::pin(async move { store.commit(write).await.map(|()| at) }));
+            self.saving = Some(tokio::spawn(async move { store.commit(write).await.map(|()| at) }));
         }
     }
 }
@@ -133,14 +134,14 @@ mod tests {
         let mut tail = log.tail(&of, 0).await.unwrap();
         let mut place = Place::load(Arc::new(store.clone()), Doing::Forwarding, &of).await.unwrap();
         place.move_to(Checkpoint { offset: 7, ..place.at() });
-        store.hold_commits(true);
+        store.hold_commits();
         assert!(timeout(2 * SAVE_AFTER, place.next(&mut *tail)).await.is_err(), "nothing came");
         log.append(&of, NewRecord::default()).await.unwrap();
         let came = timeout(SHORT, place.next(&mut *tail)).await.expect("a save is waited for");
         assert_eq!(came.unwrap().len(), 1);
         // What was begun ends, and what moved meanwhile is saved after it.
         place.move_to(Checkpoint { offset: 8, ..place.at() });
-        store.hold_commits(false);
+        store.release_commits();
         let saved = || {
             let (kind, number) = number_of(Doing::Forwarding, &of);
             store.partition_now(kind, number).checkpoint.offset

@@ -13,9 +13,11 @@ mod requests;
 mod senders;
 mod tally;
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+
+use futures_util::{StreamExt, stream};
 
 use self::crew::Crews;
 use self::file::{Distribution as Spread, File, Join};
@@ -38,6 +40,9 @@ use crate::socket::{Endpoint, Outbox};
 /// Time for the senders to connect before the first phase.
 const HEAD_START: Duration = Duration::from_secs(1);
 
+/// Rooms that are asked at a time how far they are.
+const ASKED_AT_A_TIME: usize = 8;
+
 /// What all threads of a run know.
 struct Field {
     clock: Clock,
@@ -56,14 +61,13 @@ struct Field {
     answered: AtomicU64,
     /// Commands, signals and requests that were due while nobody could send them.
     unsent: AtomicU64,
-    /// Nothing more will be sent.
-    is_over: AtomicBool,
 }
 
 struct Room {
     id: String,
     entity: String,
-    /// The highest seq of an accepted message.
+    /// The highest seq that every subscriber must see: of a message that was accepted, or what the room
+    /// is at in the end if others write to it too.
     last_seq: AtomicU64,
 }
 
@@ -144,7 +148,6 @@ pub async fn run(args: &RunArgs, file: &File) -> Result<Report, Error> {
         sent: AtomicU64::new(0),
         answered: AtomicU64::new(0),
         unsent: AtomicU64::new(0),
-        is_over: AtomicBool::new(false),
     });
 
     let progress = Arc::new(Progress::new("deliveries", common.threads));
@@ -168,9 +171,8 @@ pub async fn run(args: &RunArgs, file: &File) -> Result<Report, Error> {
     watch(clock, window, common, &progress, "delivery", &mut report).await?;
     let paced = pacer.finished().await?;
     drop(paced.outlet);
-    field.is_over.store(true, Relaxed);
     if args.rooms_named.is_some() {
-        note_seqs(&apis[0], &accounts, &field.rooms).await?;
+        report.notes.extend(note_seqs(&apis, &accounts, &field.rooms).await);
     }
     note("waiting for what is under way");
     let mut total = field.tally();
@@ -205,13 +207,30 @@ async fn create_rooms(
     Ok(ids.into_iter().map(room).collect())
 }
 
-/// How far the rooms are that others write to too: so much must come to everybody.
-async fn note_seqs(api: &Api, accounts: &Accounts, rooms: &[Room]) -> Result<(), Error> {
-    for (number, room) in rooms.iter().enumerate() {
-        let seq = api.seq("rooms", &room.id, &accounts.token(number)).await?;
-        room.last_seq.fetch_max(seq, Relaxed);
+/// Asks how far the rooms are that others write to too: so much must come to everybody. Gives what is to
+/// be noted if no server says it.
+async fn note_seqs(apis: &[Api], accounts: &Accounts, rooms: &[Room]) -> Option<String> {
+    let ask = |(number, room): (usize, &Room)| {
+        let (id, token) = (room.id.clone(), accounts.token(number));
+        async move {
+            for api in apis {
+                if let Ok(seq) = api.seq("rooms", &id, &token).await {
+                    return Some((number, seq));
+                }
+            }
+            None
+        }
+    };
+    let asked: Vec<_> = rooms.iter().enumerate().map(ask).collect();
+    let said: Vec<Option<(usize, u64)>> =
+        stream::iter(asked).buffered(ASKED_AT_A_TIME).collect().await;
+    for (number, seq) in said.iter().flatten() {
+        rooms[*number].last_seq.fetch_max(*seq, Relaxed);
     }
-    Ok(())
+    let silent = said.iter().filter(|seq| seq.is_none()).count();
+    let note =
+        || format!("{silent} rooms: no server says how far they are; loss at the end is not seen");
+    (silent > 0).then(note)
 }
 
 /// The rooms that a socket joins.

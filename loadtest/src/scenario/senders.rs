@@ -23,6 +23,8 @@ use crate::scan::{Answer, scan};
 use crate::schedule::Timetable;
 use crate::socket::{Flushed, Outbox, Socket};
 
+/// Commands of one sender without an answer; more are not sent.
+const MOST_UNANSWERED: usize = 10_000;
 const RETRY: Duration = Duration::from_millis(500);
 /// Length of a signal's text.
 const SIGNAL_BYTES: usize = 32;
@@ -52,6 +54,7 @@ impl Sender {
     fn connected(&self, outbox: Arc<Outbox>) -> u64 {
         let mut state = self.state();
         for message in state.unanswered.values() {
+            // What finds no room waits for the next connection.
             outbox.queue_text(message.as_bytes());
         }
         outbox.flush();
@@ -95,7 +98,8 @@ impl<P: Fn(usize) -> Vec<usize>> Outlets<P> {
             requests,
             places,
             message: String::new(),
-            random: Random::new(!seed),
+            // Processes with one seed may share rooms, where no two commands have the same id.
+            random: Random::new(!seed ^ u64::from(std::process::id()) << 32),
             waiting: Vec::new(),
         }
     }
@@ -106,12 +110,17 @@ impl<P: Fn(usize) -> Vec<usize>> Outlets<P> {
         let field = Arc::clone(&self.field);
         let mut sender = field.senders[room % field.senders.len()].state();
         let Some(outbox) = sender.outbox.clone() else { return false };
+        if sender.unanswered.len() >= MOST_UNANSWERED {
+            return false;
+        }
         let (entity, id) = (&field.rooms[room].entity, self.random.command_id());
         let shot = field.stamped(shot);
         Proto::Switchyard.write_post(&mut self.message, entity, Some(id), shot, self.payload);
+        if !self.queue(outbox) {
+            return false;
+        }
         sender.unanswered.insert(shot.number, self.message.clone());
         self.field.sent.fetch_add(1, Relaxed);
-        self.queue(outbox);
         true
     }
 
@@ -130,15 +139,18 @@ impl<P: Fn(usize) -> Vec<usize>> Outlets<P> {
         .expect("writing to a string does not fail");
         push_stamped(&mut self.message, self.field.stamped(shot), SIGNAL_BYTES);
         self.message.push_str(r#""}}"#);
-        self.queue(outbox);
-        true
+        self.queue(outbox)
     }
 
-    fn queue(&mut self, outbox: Arc<Outbox>) {
-        outbox.queue_text(self.message.as_bytes());
+    /// Whether there was room for the message.
+    fn queue(&mut self, outbox: Arc<Outbox>) -> bool {
+        if outbox.queue_text(self.message.as_bytes()) == Flushed::Broken {
+            return false;
+        }
         if !self.waiting.iter().any(|other| Arc::ptr_eq(other, &outbox)) {
             self.waiting.push(outbox);
         }
+        true
     }
 }
 
