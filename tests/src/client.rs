@@ -19,6 +19,19 @@ use crate::server::TestServer;
 /// Everything that is waited for must come within this.
 pub const PATIENCE: Duration = Duration::from_secs(30);
 
+/// The example key of RFC 6455, and what it is answered with.
+pub const KEY: (&str, &str) = ("dGhlIHNhbXBsZSBub25jZQ==", "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+
+/// A handshake for `/ws` whose answer is looked at as HTTP.
+pub fn upgrade(server: &TestServer) -> reqwest::RequestBuilder {
+    reqwest::Client::new()
+        .get(server.url("/ws"))
+        .header("connection", "upgrade")
+        .header("upgrade", "websocket")
+        .header("sec-websocket-version", "13")
+        .header("sec-websocket-key", KEY.0)
+}
+
 /// A connected client.
 pub struct Client {
     socket: WebSocketStream<MaybeTlsStream<TcpStream>>,

@@ -72,6 +72,23 @@ struct Shared {
     hot: HashMap<i64, Mutex<Hot>>,
 }
 
+impl Shared {
+    fn new(
+        path: PathBuf,
+        readers: SqlitePool,
+        ids: HashMap<TopicPartition, i64>,
+        ends: HashMap<i64, Offset>,
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            path,
+            readers,
+            hot: ids.values().map(|id| (*id, Mutex::default())).collect(),
+            ends: ends.into_iter().map(|(id, end)| (id, watch::Sender::new(end))).collect(),
+            ids,
+        })
+    }
+}
+
 struct Append {
     id: i64,
     record: NewRecord,
@@ -105,13 +122,7 @@ impl SqliteLog {
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
             .connect_lazy_with(file::options(&path, settings.synchronous).read_only(true));
-        let shared = Arc::new(Shared {
-            path,
-            readers,
-            hot: ids.values().map(|id| (*id, Mutex::default())).collect(),
-            ends: ends.into_iter().map(|(id, end)| (id, watch::Sender::new(end))).collect(),
-            ids,
-        });
+        let shared = Shared::new(path, readers, ids, ends);
         let (appends, waiting) = mpsc::channel(WAITING);
         let shared_too = shared.clone();
         let writer =
@@ -145,13 +156,8 @@ impl SqliteLog {
         let of_kind = |of: &&TopicPartition| of.topic == Topic::Outcomes(Kind::Board);
         let partitions = ids.keys().filter(of_kind).count();
         let ends = read_ends(&mut reader, ids.values().copied()).await.map_err(database)?;
-        let shared = Arc::new(Shared {
-            readers: SqlitePoolOptions::new().max_connections(2).connect_lazy_with(options),
-            path,
-            hot: ids.values().map(|id| (*id, Mutex::default())).collect(),
-            ends: ends.into_iter().map(|(id, end)| (id, watch::Sender::new(end))).collect(),
-            ids,
-        });
+        let readers = SqlitePoolOptions::new().max_connections(2).connect_lazy_with(options);
+        let shared = Shared::new(path, readers, ids, ends);
         let (appends, _nobody) = mpsc::channel(1);
         let partitions = i32::try_from(partitions).unwrap_or(i32::MAX);
         Ok(Self { shared, partitions, appends, _folder: folder })

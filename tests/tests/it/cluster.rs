@@ -12,7 +12,7 @@ use rdkafka::{
 };
 use serde_json::{Value, json};
 use tests::{
-    client::{Client, Http},
+    client::{Client, Http, upgrade},
     server::{PATIENCE, Setup, TestServer},
     services::{PARTITIONS, Services},
 };
@@ -93,16 +93,7 @@ async fn each_role_can_have_a_node_of_its_own() -> anyhow::Result<()> {
     ada.command("board:1", json!({"type": "createBoard", "title": "b"})).await?;
     let joined = ada.call("join", json!({"entity": "board:1"})).await?;
     assert_eq!(joined["state"]["title"], "b");
-    let upgrade = |server: &TestServer| {
-        reqwest::Client::new()
-            .get(server.url("/ws"))
-            .header("connection", "upgrade")
-            .header("upgrade", "websocket")
-            .header("sec-websocket-version", "13")
-            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
-            .send()
-    };
-    assert_eq!(upgrade(&gateway).await?.status(), 101);
+    assert_eq!(upgrade(&gateway).send().await?.status(), 101);
     let owned = async |server: &TestServer| {
         let health: Value = reqwest::get(server.url("/health")).await?.json().await?;
         let owned = health["services"]["owners"]["partitions"].as_array().map_or(0, Vec::len);
@@ -113,7 +104,7 @@ async fn each_role_can_have_a_node_of_its_own() -> anyhow::Result<()> {
     assert_eq!(owned(&gateway).await?, 0);
     assert_eq!(owned(&projector).await?, 0);
     for other in [&actors, &projector] {
-        let refused = upgrade(other).await?;
+        let refused = upgrade(other).send().await?;
         assert_eq!(refused.status(), 404, "{}", refused.text().await?);
         let http = Http::new(other, "ada").await?;
         assert_eq!(http.get("/api/v1/boards/1").await?.0, 404);

@@ -6,7 +6,7 @@ use anyhow::{Context as _, ensure};
 use jsonwebtoken::{Algorithm, EncodingKey, Header};
 use serde_json::{Value, json};
 use tests::{
-    client::{Client, Http},
+    client::{Client, Http, upgrade},
     server::{Setup, TestServer},
 };
 use tokio_tungstenite::tungstenite::{Bytes, Message};
@@ -151,13 +151,7 @@ async fn http_refuses_with_problems() -> anyhow::Result<()> {
     assert_eq!(stale.send().await?.status(), 412);
     let odd = http.request("POST", commands).header("idempotency-key", "x").json(&add);
     assert_eq!(odd.send().await?.status(), 422);
-    let foreign = reqwest::Client::new()
-        .get(server.url("/ws"))
-        .header("connection", "upgrade")
-        .header("upgrade", "websocket")
-        .header("sec-websocket-version", "13")
-        .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
-        .header("origin", "https://evil.example");
+    let foreign = upgrade(&server).header("origin", "https://evil.example");
     assert_eq!(foreign.send().await?.status(), 403);
     Ok(())
 }

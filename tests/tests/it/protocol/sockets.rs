@@ -5,7 +5,7 @@ use std::time::Duration;
 use anyhow::Context as _;
 use serde_json::{Value, json};
 use tests::{
-    client::Client,
+    client::{Client, KEY, upgrade},
     server::{Setup, TestServer},
 };
 use tokio::{
@@ -31,19 +31,10 @@ fn post(text: &str) -> Value {
 async fn a_token_comes_in_any_of_three_places_and_the_greeting_after_it() -> anyhow::Result<()> {
     let server = TestServer::start().await?;
     let token = server.token("ada").await?;
-    let url = server.url("/ws");
-    let request = |name: &str, value: String| {
-        reqwest::Client::new()
-            .get(&url)
-            .header("connection", "upgrade")
-            .header("upgrade", "websocket")
-            .header("sec-websocket-version", "13")
-            .header("sec-websocket-key", "dGhlIHNhbXBsZSBub25jZQ==")
-            .header(name, value)
-    };
+    let request = |name: &str, value: String| upgrade(&server).header(name, value);
     let by_header = request("authorization", format!("Bearer {token}")).send().await?;
     assert_eq!(by_header.status(), 101);
-    assert_eq!(by_header.headers()["sec-websocket-accept"], "s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
+    assert_eq!(by_header.headers()["sec-websocket-accept"], KEY.1);
     let offers = format!("switchyard.v1, bearer.{token}");
     let by_offer = request("sec-websocket-protocol", offers).send().await?;
     assert_eq!(by_offer.status(), 101);
